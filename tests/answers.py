@@ -1,0 +1,69 @@
+"""What can be answered: the capabilities, the choices within them, and every valid combination.
+
+A new capability is one word in CAPABILITIES (and its rule in `is_valid`); a new choice is one
+entry in CHOICES. Everything else in tests/ follows from these.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+Answers = dict[str, str | bool]
+
+
+class Choice(NamedTuple):
+    """One of several values, asked only where `capability` is on; the first is the default."""
+
+    capability: str
+    values: tuple[str, ...]
+
+
+CAPABILITIES = ("llm", "docker", "ci")
+CHOICES = {
+    "llm_provider": Choice("llm", ("openai", "anthropic", "both")),
+    "ci_provider": Choice("ci", ("github", "gitlab")),
+}
+# Capabilities that change none of src, tests and pyproject.toml.
+AROUND_THE_SERVICE = ("docker", "ci")
+
+
+def is_valid(answers: Answers) -> bool:
+    """Tell whether these capabilities can stand together."""
+    return True
+
+
+def combinations() -> list[Answers]:
+    """Return every combination of the capabilities, and of the choices within those that are on."""
+    found: list[Answers] = []
+    for switches in product((True, False), repeat=len(CAPABILITIES)):
+        on = dict(zip(CAPABILITIES, switches, strict=True))
+        open_choices = {name: c.values for name, c in CHOICES.items() if on[c.capability]}
+        for values in product(*open_choices.values()):
+            found.append({**on, **dict(zip(open_choices, values, strict=True))})
+    return found
+
+
+VALID = [answers for answers in combinations() if is_valid(answers)]
+FULL = VALID[0]
+MINIMAL: Answers = dict.fromkeys(CAPABILITIES, False)
+# Each distinct set of src, tests and pyproject.toml; test_ownership.py holds that there are no more.
+SERVICES = [answers for answers in VALID if not any(answers[name] for name in AROUND_THE_SERVICE)]
+
+
+def label(answers: Answers) -> str:
+    """Name a combination in a test's id: `llm=both+docker`."""
+    on = [name for name in CAPABILITIES if answers.get(name)]
+    chosen = {
+        choice.capability: str(answers[name]) for name, choice in CHOICES.items() if name in answers
+    }
+    return (
+        "+".join(f"{name}={chosen[name]}" if name in chosen else name for name in on) or "minimal"
+    )
+
+
+def without(answers: Answers, *capabilities: str) -> Answers:
+    """Return `answers` with these capabilities off."""
+    closed = [name for name, choice in CHOICES.items() if choice.capability in capabilities]
+    kept = {name: value for name, value in answers.items() if name not in closed}
+    return {**kept, **dict.fromkeys(capabilities, False)}

@@ -1,0 +1,180 @@
+"""Render projects quickly, and leave out what takes minutes or needs more than PyPI."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import chdir
+from functools import cache, wraps
+from pathlib import Path
+from types import CodeType
+from typing import Any, Protocol
+
+import cookiecutter.hooks
+import jinja2
+import pytest
+from answers import Answers, label
+from cookiecutter.exceptions import FailedHookException
+from copier import run_copy
+from projects import environment, run
+
+ROOT = Path(__file__).parents[1]
+MARKS = ("slow", "system")
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the slow and the system tests too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the marked tests out, unless asked for all or for one of the marks."""
+    if config.option.all or any(mark in config.option.markexpr for mark in MARKS):
+        return
+    kept, left_out = [], []
+    for item in items:
+        (left_out if any(map(item.get_closest_marker, MARKS)) else kept).append(item)
+    files = Counter(item.path.relative_to(ROOT).as_posix() for item in left_out)
+    config.stash[LEFT_OUT] = dict(sorted(files.items()))
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Pass on what a worker left out: the controller of pytest-xdist collects nothing itself."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash.get(LEFT_OUT, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", {})
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """List what was left out, last, so that nobody takes a green run for the whole proof."""
+    if files := config.stash.get(LEFT_OUT, {}):
+        terminalreporter.section("left out (run everything with: uv run pytest --all)")
+        for name, count in files.items():
+            terminalreporter.line(f"{count:4} tests of {name}")
+
+
+class Render(Protocol):
+    """Return the project with these answers: only read it, other tests share it."""
+
+    def __call__(self, answers: Answers) -> Path: ...
+
+
+class Install(Protocol):
+    """Return an installed project of its own with these answers: only read its files."""
+
+    def __call__(self, answers: Answers) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This working tree without .git: Copier renders it without a `git clone` for each project."""
+    target = tmp_path_factory.mktemp("template") / "snapshot"
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_jinja() -> Iterator[None]:
+    """Compile each template text once a session: all projects come from the same few hundred."""
+    compile_text = jinja2.Environment.compile
+
+    @cache
+    def compiled(
+        kind: type, options: tuple[object, ...], source: str, name: str | None
+    ) -> CodeType:
+        return compile_text(environments[kind, options], source, name)
+
+    environments: dict[tuple[type, tuple[object, ...]], jinja2.Environment] = {}
+
+    @wraps(compile_text)
+    def remembered(
+        self: jinja2.Environment, source: Any, name: Any = None, *rest: Any, **more: Any
+    ) -> Any:
+        if not isinstance(source, str) or any(rest) or any(more.values()):
+            return compile_text(self, source, name, *rest, **more)
+        options = (
+            self.trim_blocks,
+            self.lstrip_blocks,
+            self.keep_trailing_newline,
+            *self.extensions,
+        )
+        environments.setdefault((type(self), options), self)
+        return compiled(type(self), options, source, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", remembered)
+        yield
+
+
+@pytest.fixture(scope="session")
+def render(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
+    """Render each set of answers once."""
+    folder = tmp_path_factory.mktemp("rendered")
+    rendered: dict[frozenset[tuple[str, object]], Path] = {}
+
+    def render(answers: Answers) -> Path:
+        key = frozenset(answers.items())
+        if key not in rendered:
+            target = folder / str(len(rendered)) / "my-ai-service"
+            run_copy(str(snapshot), target, data=answers, defaults=True, quiet=True)
+            rendered[key] = target
+        return rendered[key]
+
+    return render
+
+
+@pytest.fixture(scope="session")
+def install(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Install:
+    """Install each set of answers once, alone, in an environment made from scratch."""
+    folder = tmp_path_factory.mktemp("installed")
+    installed: dict[str, Path] = {}
+
+    def install(answers: Answers) -> Path:
+        name = label(answers)
+        if name not in installed:
+            shutil.copytree(render(answers), folder / name)
+            run("uv", "sync", "--quiet", cwd=folder / name)
+            installed[name] = folder / name
+        return installed[name]
+
+    return install
+
+
+@pytest.fixture
+def _hook_in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run Cookiecutter's hook without a new interpreter, which would import Copier again."""
+
+    def run_script(script_path: str, cwd: Path | str = ".") -> None:
+        with chdir(cwd):
+            try:
+                runpy.run_path(script_path, run_name="__main__")
+            except SystemExit as stopped:
+                print(stopped.code, file=sys.stderr)
+                raise FailedHookException(str(stopped.code)) from stopped
+
+    monkeypatch.setattr(cookiecutter.hooks, "run_script", run_script)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # each hook leaves a file there

@@ -1,0 +1,157 @@
+"""Who owns which file: each capability its own, each pair that meets its own, each choice its own."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from itertools import combinations
+
+import pytest
+import yaml
+from answers import (
+    AROUND_THE_SERVICE,
+    CAPABILITIES,
+    CHOICES,
+    FULL,
+    MINIMAL,
+    SERVICES,
+    VALID,
+    Answers,
+    label,
+    without,
+)
+from conftest import ROOT, Render
+from projects import tree
+
+ANSWERS_FILE = ".copier-answers.yml"
+# The full projects, one for each combination of choices.
+FULLS = [answers for answers in VALID if all(answers[name] for name in CAPABILITIES)]
+MANIFEST = next(
+    entry
+    for entry in yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))["_exclude"]
+    if "{%" in entry
+)
+BLOCK = re.compile(r"\{% if (?P<rule>.+) %\}\n(?P<paths>(?:/.+\n)+)\{% endif %\}\n")
+
+
+def vanished(render: Render, full: Answers, *capabilities: str) -> set[str]:
+    """Return the files of `full` that are gone when these capabilities are off."""
+    return set(tree(render(full))) - set(tree(render(without(full, *capabilities))))
+
+
+def owners(render: Render, full: Answers) -> dict[str, frozenset[str]]:
+    """Return, for each file that any one capability takes away, the capabilities that do."""
+    gone = {name: vanished(render, full, name) for name in CAPABILITIES}
+    return {
+        path: frozenset(name for name in CAPABILITIES if path in gone[name])
+        for path in set().union(*gone.values())
+    }
+
+
+@pytest.mark.parametrize("full", FULLS, ids=label)
+def test_a_file_belongs_to_one_capability_or_to_one_pair(full: Answers, render: Render) -> None:
+    owned = owners(render, full)
+    assert {name for (name, *more) in owned.values() if not more} == set(CAPABILITIES)
+    assert {path: names for path, names in owned.items() if len(names) > 2} == {}
+
+
+@pytest.mark.parametrize("full", FULLS, ids=label)
+def test_all_off_is_full_without_what_each_takes_away(full: Answers, render: Render) -> None:
+    assert vanished(render, full, *CAPABILITIES) == set(owners(render, full))
+    assert set(tree(render(without(full, *CAPABILITIES)))) == set(tree(render(MINIMAL)))
+
+
+@pytest.mark.parametrize("full", FULLS, ids=label)
+def test_what_a_pair_shares_stands_in_the_pairs_own_block(full: Answers, render: Render) -> None:
+    """Only there: neither partner's block may list it too, except by a folder that it owns."""
+    blocks = {
+        frozenset(capabilities_in(rule)): paths for rule, paths in manifest() if "_" not in rule
+    }
+    for path, names in owners(render, full).items():
+        if len(names) == 2:
+            assert f"/{path}" in blocks[names]
+
+
+def manifest() -> list[tuple[str, list[str]]]:
+    """Return the rule and the paths of each block."""
+    return [(block["rule"], block["paths"].split()) for block in BLOCK.finditer(MANIFEST)]
+
+
+def capabilities_in(rule: str) -> list[str]:
+    return [name for name in CAPABILITIES if re.search(rf"\b{name}\b", rule)]
+
+
+def test_the_manifest_is_plain_blocks_of_plain_paths() -> None:
+    assert BLOCK.sub("", MANIFEST) == ""
+    for rule, paths in manifest():
+        # What is not yet known leaves nothing out: an older project has no answer to a newer question.
+        names = re.findall(
+            r"\b(?:%s)\b" % "|".join([*CAPABILITIES, *CHOICES]), re.sub("'.*?'", "", rule)
+        )
+        assert rule.count("| default(") == len(names), rule
+        assert not any("{" in path or path.endswith("/") for path in paths), rule
+        assert paths == sorted(paths), rule
+
+
+def test_no_path_stands_twice() -> None:
+    paths = [path for _, paths in manifest() for path in paths]
+    assert sorted(paths) == sorted(set(paths))
+
+
+def test_every_path_leaves_something_out(render: Render) -> None:
+    names = {f"/{name}" for answers in FULLS for name in tree(render(answers))}
+    for _, paths in manifest():
+        for path in paths:
+            assert any(name == path or name.startswith(f"{path}/") for name in names), path
+
+
+@pytest.mark.parametrize("answers", VALID, ids=label)
+def test_no_folder_is_left_empty(answers: Answers, render: Render) -> None:
+    project = render(answers)
+    assert [path for path in project.rglob("*") if path.is_dir() and not any(path.iterdir())] == []
+
+
+# --- What an answer changes ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_choice_changes_the_project(name: str, render: Render) -> None:
+    projects = [tree(render({**FULL, name: value})) for value in CHOICES[name].values]
+    for project in projects:
+        project.pop(ANSWERS_FILE)
+    assert all(one != other for one, other in combinations(projects, 2))
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_choice_within_a_capability_that_is_off_changes_only_the_answers(
+    name: str, render: Render
+) -> None:
+    choice = CHOICES[name]
+    off = without(FULL, choice.capability)
+    first, *others = (tree(render({**off, name: value})) for value in choice.values)
+    for other in others:
+        assert {path for path in first | other if first.get(path) != other.get(path)} == {
+            ANSWERS_FILE
+        }
+
+
+def digest(project: dict[str, tuple[int, bytes]]) -> str:
+    """Digest what decides whether the service works: src, tests and pyproject.toml."""
+    served = {
+        name: text
+        for name, (_, text) in project.items()
+        if name.startswith(("src/", "tests/")) or name == "pyproject.toml"
+    }
+    return sha256(repr(sorted(served.items())).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("answers", VALID, ids=label)
+def test_docker_and_ci_leave_the_service_as_it_is(answers: Answers, render: Render) -> None:
+    """So each distinct service is in SERVICES, and test_services.py proves them all."""
+    plain = without(answers, *AROUND_THE_SERVICE)
+    assert plain in SERVICES
+    assert digest(tree(render(answers))) == digest(tree(render(plain)))
+
+
+def test_no_two_services_are_the_same(render: Render) -> None:
+    assert len({digest(tree(render(answers))) for answers in SERVICES}) == len(SERVICES)

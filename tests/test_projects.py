@@ -1,0 +1,28 @@
+"""Every project, whatever was answered, is formatted, linted and tidy as rendered."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from answers import VALID, Answers, label
+from conftest import Render
+from projects import run, tree
+
+
+@pytest.mark.parametrize("answers", VALID, ids=label)
+def test_a_project_is_formatted_and_lints_as_rendered(answers: Answers, render: Render) -> None:
+    project = render(answers)
+    run("ruff", "format", "--check", "--no-cache", cwd=project)
+    run("ruff", "check", "--no-cache", cwd=project)
+
+
+@pytest.mark.parametrize("answers", VALID, ids=label)
+def test_no_line_shows_where_a_capability_would_stand(answers: Answers, render: Render) -> None:
+    untidy = {
+        name: text
+        for name, (_, text) in tree(render(answers)).items()
+        if re.search(rb"[ \t\r]\n|\n\n\n\n|^\n|\n\n\Z|[^\n]\Z|\{%|%\}", text)
+        or (not name.endswith(".py") and b"\n\n\n" in text)
+    }
+    assert sorted(untidy) == []
