@@ -1,0 +1,107 @@
+"""Logs: one JSON object a line, and in each line of a request its id and its principal.
+
+What people write or read (bodies, query strings) is never logged.
+"""
+
+import logging
+import re
+import time
+import uuid
+from typing import TextIO
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import ServiceError, respond
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = structlog.stdlib.get_logger("app.request")
+
+
+def configure_logs(level: str, format: str, stream: TextIO | None = None) -> None:
+    """Send every log, the server's and the libraries' too, to `stream` (standard error)."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        _drop_colours,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if format == "console":
+        last: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
+    else:
+        # Local variables may hold what people wrote, or a key.
+        frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        last = [
+            structlog.processors.ExceptionRenderer(frames),
+            structlog.processors.JSONRenderer(),
+        ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    handler.name = "app"
+    root = logging.getLogger()
+    # Whoever else listens, such as a test, goes on listening.
+    root.handlers = [other for other in root.handlers if other.name != handler.name] + [handler]
+    root.setLevel(level)
+    # It logs the whole address of each request it makes.
+    logging.getLogger("httpx2").setLevel("WARNING")
+
+
+def _drop_colours(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    event.pop("color_message", None)
+    return event
+
+
+class RequestLog:
+    """Gives each request an id, logs how it ended, and answers 500 where the code failed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("X-Request-ID", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started, status = time.perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:
+            _log.exception("request failed", path=scope["path"])
+            if status:  # Too late for another answer: the server has to cut the connection.
+                raise
+            error = ServiceError(f"Something failed here; its logs have it as {request_id}.")
+            await respond(scope["app"], scope["path"], error)(scope, receive, send_with_id)
+        finally:
+            _log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                seconds=round(time.perf_counter() - started, 4),
+            )

@@ -1,0 +1,47 @@
+"""What every test may ask for: settings with a key, the service, and a client that has the key."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.main import create_app
+from app.setting_names import setting_names
+from app.settings import SecuritySettings, Settings
+
+KEY = "a-key-that-is-for-tests-only"
+
+MakeClient = Callable[[FastAPI], TestClient]
+
+
+@pytest.fixture(autouse=True)
+def no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the settings of whoever runs the tests, and their `.env`, out of the tests."""
+    monkeypatch.chdir(tmp_path)
+    for name in setting_names(Settings):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(security=SecuritySettings(api_keys={"alice": KEY}))
+
+
+@pytest.fixture
+def app(settings: Settings) -> FastAPI:
+    return create_app(settings)
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    """A running service, and a client that is Alice; where the code fails it sees a 500."""
+    with TestClient(app, raise_server_exceptions=False) as client:
+        client.headers["Authorization"] = f"Bearer {KEY}"
+        yield client

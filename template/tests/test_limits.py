@@ -1,0 +1,73 @@
+import asyncio
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.limits import open_limits
+
+from app.errors import TooManyRequests
+from app.main import create_app
+from app.settings import SecuritySettings, Settings
+
+pytestmark = pytest.mark.anyio
+
+KEYS = {"alice": "alice-has-this-key", "bob": "bob-has-another-key"}
+
+
+def client_of(app: FastAPI, principal: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEYS[principal]}"}
+
+
+def test_a_principal_over_its_rate_is_told_how_long_to_wait() -> None:
+    app = create_app(Settings(security=SecuritySettings(api_keys=KEYS, rate_limit="2/hour")))
+    with TestClient(app) as client:
+        alice, bob = client_of(app, "alice"), client_of(app, "bob")
+        statuses = [client.get("/openapi.json", headers=alice).status_code for _ in range(2)]
+        refused = client.get("/openapi.json", headers=alice)
+        assert statuses == [200, 200]
+        assert refused.status_code == 429
+        assert refused.json()["code"] == "rate_limit_exceeded"
+        assert 0 < int(refused.headers["Retry-After"]) <= 2 * 3600
+        assert client.get("/openapi.json", headers=bob).status_code == 200
+
+
+def test_health_is_not_counted() -> None:
+    app = create_app(Settings(security=SecuritySettings(api_keys=KEYS, rate_limit="1/hour")))
+    with TestClient(app) as client:
+        assert [client.get("/health/live").status_code for _ in range(3)] == [200] * 3
+
+
+async def test_a_process_answers_only_so_many_requests_at_once() -> None:
+    async with open_limits(
+        rate="9/second", storage="memory://", max_concurrent_requests=1
+    ) as limits:
+        with limits.slot():
+            with pytest.raises(TooManyRequests) as refused, limits.slot():
+                pass
+            assert refused.value.headers == {"Retry-After": "1"}
+        with limits.slot():
+            assert limits.running == 1
+
+
+async def test_a_slot_is_given_back_when_its_request_fails() -> None:
+    async with open_limits(
+        rate="9/second", storage="memory://", max_concurrent_requests=1
+    ) as limits:
+        with pytest.raises(asyncio.CancelledError), limits.slot():
+            raise asyncio.CancelledError
+        assert limits.running == 0
+
+
+@pytest.mark.parametrize("url", ["memcached://localhost", "localhost:6379", ""])
+async def test_an_unknown_store_is_refused_by_its_setting(url: str) -> None:
+    with pytest.raises(ValueError, match="SECURITY__RATE_LIMIT_STORAGE"):
+        async with open_limits(rate="9/second", storage=url, max_concurrent_requests=1):
+            pass
+
+
+async def test_its_check_says_where_requests_are_counted() -> None:
+    async with open_limits(
+        rate="9/second", storage="memory://", max_concurrent_requests=1
+    ) as limits:
+        assert await limits.check() == "9 per 1 second, counted in Memory"

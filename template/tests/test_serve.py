@@ -1,0 +1,63 @@
+"""The service as a process: it starts, says that it is ready, and stops cleanly."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+import pytest
+
+
+@contextmanager
+def process(*arguments: str, **settings: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `python -m app …` on a free port; yield it and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = subprocess.Popen(  # noqa: S603 - the command is this test's own
+        [sys.executable, "-m", "app", *arguments],
+        env={**os.environ, "SERVER__PORT": str(port), **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield running, f"http://127.0.0.1:{port}"
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def wait_until_ready(running: subprocess.Popen[str], address: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert running.poll() is None, running.communicate()[0]
+        try:
+            if httpx2.get(f"{address}/health/ready").is_success:
+                return
+        except httpx2.TransportError:
+            time.sleep(0.05)
+    pytest.fail("the service was not ready within 30 s")
+
+
+def test_a_stopping_service_is_unready_first_and_then_leaves_with_exit_code_0() -> None:
+    with process("serve", SERVER__READY_DELAY_SECONDS="0.5") as (running, address):
+        wait_until_ready(running, address)
+        running.send_signal(signal.SIGTERM)
+        answers = {200}
+        while 503 not in answers:
+            answers.add(httpx2.get(f"{address}/health/ready").status_code)
+        assert httpx2.get(f"{address}/health/live").status_code == 200
+        assert running.wait(timeout=10) == 0
+
+
+def test_a_service_with_wrong_settings_does_not_start_and_says_why() -> None:
+    with process("serve", SERVER__PROT="1") as (running, _):
+        output, _ = running.communicate(timeout=30)
+        assert running.returncode == 2
+        assert output.strip() == "SERVER__PROT: unknown setting; did you mean SERVER__PORT?"

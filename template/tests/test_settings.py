@@ -1,0 +1,85 @@
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.api_keys import digest
+
+from app.setting_names import SettingsError, setting_names, unknown_settings
+from app.settings import SecuritySettings, ServerSettings, Settings, load_settings
+
+EXAMPLE = Path(__file__).parents[1] / ".env.example"
+
+
+def test_a_nested_setting_is_set_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER__PORT", "9000")
+    assert load_settings().server.port == 9000
+
+
+def test_settings_come_from_a_dotenv_file_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(".env").write_text("SERVER__PORT=9000\nSERVER__WORKERS=2\n")
+    monkeypatch.setenv("SERVER__PORT", "9001")
+    server = load_settings().server
+    assert (server.port, server.workers) == (9001, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("SERVER__PROT", "9000", "SERVER__PROT: unknown setting; did you mean SERVER__PORT?"),
+        ("SERVER__PORT", "many", "SERVER__PORT: Input should be a valid integer"),
+        ("SECURITY__RATE_LIMIT", "often", "SECURITY__RATE_LIMIT: "),
+        ("SECURITY__API_KEYS", '{"alice": "short"}', "SECURITY__API_KEYS: the key of 'alice'"),
+        ("SECURITY__API_KEYS", '{"": "0123456789abcdef"}', "SECURITY__API_KEYS: '' is no"),
+        ("SECURITY__API_KEYS", '["a"]', "SECURITY__API_KEYS: use a JSON object"),
+        ("SECURITY", "no json", 'error parsing value for field "security"'),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert str(refused.value).startswith(sentence)
+
+
+def test_a_wrong_key_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURITY__API_KEYS", '{"alice": "hunter2"}')
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert "hunter2" not in str(refused.value)
+
+
+def test_production_without_api_keys_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    with pytest.raises(SettingsError, match="SECURITY__API_KEYS"):
+        load_settings()
+
+
+def test_two_principals_cannot_share_a_key() -> None:
+    with pytest.raises(ValidationError, match="share one key"):
+        SecuritySettings(api_keys={"alice": "0123456789abcdef", "bob": digest("0123456789abcdef")})
+
+
+def test_no_representation_of_the_settings_holds_a_key(settings: Settings) -> None:
+    assert "a-key-that-is-for-tests-only" not in repr(settings) + settings.model_dump_json()
+
+
+def test_one_setting_decides_how_long_a_clean_stop_may_take() -> None:
+    assert ServerSettings(request_seconds=10, ready_delay_seconds=1).shutdown_seconds == 11
+
+
+def test_only_names_that_look_like_settings_are_reported_as_unknown() -> None:
+    given = {"SERVER__PROT": "1", "server__port": "2", "PATH": "/bin", "OTHER__NAME": "3"}
+    assert unknown_settings(Settings, given) == [
+        "SERVER__PROT: unknown setting; did you mean SERVER__PORT?"
+    ]
+
+
+def test_the_example_file_names_every_setting_and_no_other() -> None:
+    named = re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", EXAMPLE.read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(setting_names(Settings))
