@@ -41,6 +41,6 @@ def test_a_missing_setting_is_reported(
 def test_an_unusable_resource_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("SECURITY__RATE_LIMIT_STORAGE", "memcached://localhost")
+    monkeypatch.setenv("SECURITY__RATE_LIMIT_STORAGE", "redis://localhost:1")
     assert doctor() == 1
     assert "BAD  resources" in capsys.readouterr().out

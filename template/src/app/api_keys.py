@@ -6,40 +6,34 @@ import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import AfterValidator, StringConstraints
 
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
-_PRINCIPAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 SHORTEST_KEY = 16
-
-
-def _digests(keys: object) -> object:
-    """Replace each key by its digest, unless it is one."""
-    if not isinstance(keys, Mapping):
-        raise ValueError('use a JSON object of principal and key, like {"alice": "…"}')
-    digests: dict[str, str] = {}
-    for principal, value in keys.items():
-        key = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        if not _PRINCIPAL.fullmatch(str(principal)):
-            raise ValueError(f"{principal!r} is no principal: use letters, digits and . _ @ -")
-        is_digest = _DIGEST.fullmatch(key)
-        if not is_digest and len(key) < SHORTEST_KEY:
-            raise ValueError(
-                f"the key of {principal!r} is too short: use at least {SHORTEST_KEY} characters,"
-                " or sha256: and its hex digest"
-            )
-        digests[principal] = key if is_digest else digest(key)
-    if len(set(digests.values())) < len(digests):
-        raise ValueError("two principals share one key: give each its own")
-    return digests
-
-
-ApiKeys = Annotated[dict[str, str], BeforeValidator(_digests)]
 
 
 def digest(key: str) -> str:
     """Return `sha256:` and the hex digest of `key`, the form that is safe to write down."""
     return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+def _digested(key: str) -> str:
+    if _DIGEST.fullmatch(key):
+        return key
+    if len(key) < SHORTEST_KEY:
+        raise ValueError(f"use {SHORTEST_KEY} characters or more, or sha256: and the hex digest")
+    return digest(key)
+
+
+def _distinct(keys: dict[str, str]) -> dict[str, str]:
+    if len(set(keys.values())) < len(keys):
+        raise ValueError("two principals share one key: give each its own")
+    return keys
+
+
+Principal = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")]
+ApiKey = Annotated[str, AfterValidator(_digested)]
+ApiKeys = Annotated[dict[Principal, ApiKey], AfterValidator(_distinct)]
 
 
 def principal_of(key: str, keys: Mapping[str, str]) -> str | None:

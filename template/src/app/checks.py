@@ -1,15 +1,11 @@
 """Ask everything the service holds open whether it can be used."""
 
 import asyncio
-from dataclasses import fields
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import structlog
 
 from app.errors import ServiceError
-
-if TYPE_CHECKING:
-    from app.resources import Resources
 
 _log = structlog.stdlib.get_logger("app.checks")
 _PATIENCE_SECONDS = 5.0
@@ -27,20 +23,14 @@ class Checked(Protocol):
         """
 
 
-async def check_all(
-    resources: "Resources", *, thorough: bool = False
-) -> dict[str, tuple[bool, str]]:
+async def check_all(resources: object, *, thorough: bool = False) -> dict[str, tuple[bool, str]]:
     """Return, by resource, whether it is usable and a description or the reason why not."""
-    checked = {
-        field.name: resource
-        for field in fields(resources)
-        if isinstance(resource := getattr(resources, field.name), Checked)
-    }
-    results = await asyncio.gather(*(_check(r, thorough=thorough) for r in checked.values()))
+    checked = {name: held for name, held in vars(resources).items() if isinstance(held, Checked)}
+    results = await asyncio.gather(*(_check(held, thorough) for held in checked.values()))
     return dict(zip(checked, results, strict=True))
 
 
-async def _check(resource: Checked, *, thorough: bool) -> tuple[bool, str]:
+async def _check(resource: Checked, thorough: bool) -> tuple[bool, str]:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             return True, await resource.check(thorough=thorough)

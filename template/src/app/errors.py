@@ -6,26 +6,25 @@ client sees, and no route needs a `try`. Anything else is a 500 that reveals not
 
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-
-ErrorFormat = Callable[["ServiceError"], Response]
 
 
 class ServiceError(Exception):
     """Something the client should know, with the HTTP status that says it.
 
-    `detail` names what was wrong and what to do, `param` the request field to blame, and `fields`
-    lists each invalid one as `{"field", "message"}`.
+    `detail` names what was wrong and what to do, `param` the field of the request to blame, and
+    `fields` lists each invalid one as `{"field", "message"}`.
     """
 
-    status: ClassVar[int] = 500
-    code: ClassVar[str] = "internal_error"
+    status = 500
+    code = "internal_error"
 
     def __init__(
         self,
@@ -33,69 +32,76 @@ class ServiceError(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         param: str | None = None,
-        fields: Sequence[Mapping[str, str]] = (),
+        fields: Sequence[dict[str, str]] = (),
     ) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.headers = dict(headers or {})
+        self.headers = headers
         self.param = param
-        self.fields = fields
+        self.fields = list(fields)
 
 
 class BadRequest(ServiceError):
-    status = 400
-    code = "bad_request"
+    status, code = 400, "bad_request"
 
 
 class Unauthorized(ServiceError):
-    status = 401
-    code = "invalid_api_key"
+    status, code = 401, "invalid_api_key"
 
 
 class Forbidden(ServiceError):
-    status = 403
-    code = "forbidden"
+    status, code = 403, "forbidden"
 
 
 class NotFound(ServiceError):
-    status = 404
-    code = "not_found"
+    status, code = 404, "not_found"
 
 
 class BodyTooLarge(ServiceError):
-    status = 413
-    code = "body_too_large"
+    status, code = 413, "body_too_large"
 
 
 class InvalidRequest(ServiceError):
-    status = 422
-    code = "invalid_request"
+    status, code = 422, "invalid_request"
 
 
 class TooManyRequests(ServiceError):
-    status = 429
-    code = "rate_limit_exceeded"
+    status, code = 429, "rate_limit_exceeded"
 
 
 class Unavailable(ServiceError):
-    status = 503
-    code = "unavailable"
+    status, code = 503, "unavailable"
+
+
+class Problem(BaseModel):
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[dict[str, str]] | None = None
 
 
 def problem(error: ServiceError) -> Response:
     """Render `error` as `application/problem+json`."""
-    body: dict[str, object] = {
-        "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-    }
-    if error.fields:
-        body["errors"] = error.fields
-    return JSONResponse(
-        body, error.status, headers=error.headers, media_type="application/problem+json"
+    body = Problem(
+        title=HTTPStatus(error.status).phrase,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        errors=error.fields or None,
     )
+    content, media_type = body.model_dump(exclude_none=True), "application/problem+json"
+    return JSONResponse(content, error.status, headers=error.headers, media_type=media_type)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe, for OpenAPI, the problems that a route answers with beside its own."""
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {s: {"description": HTTPStatus(s).phrase, "content": content} for s in statuses}
+
+
+ErrorFormat = Callable[[ServiceError], Response]
 
 
 def respond(app: FastAPI, path: str, error: ServiceError) -> Response:
@@ -105,74 +111,36 @@ def respond(app: FastAPI, path: str, error: ServiceError) -> Response:
 
 
 def install_errors(app: FastAPI) -> None:
-    """Turn every error that a route raises into a response."""
+    """Turn every error that a route raises on purpose into a response."""
     app.state.error_formats = {}
 
-    async def service_error(request: Request, error: Exception) -> Response:
-        return respond(app, request.url.path, cast(ServiceError, error))
+    async def answer(request: Request, error: Exception) -> Response:
+        return respond(app, request.url.path, _service_error(error))
 
-    async def invalid_request(request: Request, error: Exception) -> Response:
-        return respond(app, request.url.path, _invalid(cast(RequestValidationError, error)))
-
-    async def http_error(request: Request, error: Exception) -> Response:
-        return respond(app, request.url.path, _from_http(cast(HTTPException, error)))
-
-    async def grouped(request: Request, error: Exception) -> Response:
-        found = cast("ExceptionGroup[Exception]", error).subgroup(ServiceError)
-        if found is None:
-            raise error
-        return respond(app, request.url.path, _first(found))
-
-    app.add_exception_handler(ServiceError, service_error)
     # A task group wraps what its tasks raise.
-    app.add_exception_handler(ExceptionGroup, grouped)
-    app.add_exception_handler(RequestValidationError, invalid_request)
-    app.add_exception_handler(HTTPException, http_error)
+    for kind in (ServiceError, RequestValidationError, HTTPException, ExceptionGroup):
+        app.add_exception_handler(kind, answer)
 
 
-def _first(group: ExceptionGroup[ServiceError]) -> ServiceError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
-
-
-def _invalid(error: RequestValidationError) -> ServiceError:
-    fields = [
-        # The first part of a location says body, query or path; what a client sent is not repeated.
-        {"field": ".".join(str(part) for part in e["loc"][1:]) or "body", "message": str(e["msg"])}
-        for e in error.errors()
-    ]
-    first = fields[0]
-    return InvalidRequest(
-        f"{first['field']}: {first['message']}", param=first["field"], fields=fields
-    )
-
-
-def _from_http(error: HTTPException) -> ServiceError:
-    known = (BadRequest, Unauthorized, Forbidden, NotFound, BodyTooLarge, InvalidRequest)
-    for kind in known:
-        if kind.status == error.status_code:
-            return kind(str(error.detail), headers=error.headers)
-    phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    other = type("HTTPError", (ServiceError,), {"status": error.status_code, "code": phrase})
-    return cast(ServiceError, other(str(error.detail), headers=error.headers))
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe, for OpenAPI, the problems that a route answers with beside its own."""
-    content = {"application/problem+json": {"schema": _PROBLEM_SCHEMA}}
-    return {s: {"description": HTTPStatus(s).phrase, "content": content} for s in statuses}
-
-
-_PROBLEM_SCHEMA: dict[str, Any] = {
-    "title": "Problem",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "code"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "code": {"type": "string"},
-        "errors": {"type": "array", "items": {"type": "object"}},
-    },
-}
+def _service_error(error: Exception) -> ServiceError:
+    match error:
+        case ServiceError():
+            return error
+        case RequestValidationError():
+            # A location starts with body, query or path; what was sent is not repeated.
+            fields = [
+                {"field": ".".join(map(str, e["loc"][1:])) or "body", "message": str(e["msg"])}
+                for e in error.errors()
+            ]
+            first = fields[0]["field"]
+            detail = f"{first}: {fields[0]['message']}"
+            return InvalidRequest(detail, param=first, fields=fields)
+        case HTTPException():
+            codes = {kind.status: kind.code for kind in ServiceError.__subclasses__()}
+            phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+            other = ServiceError(str(error.detail), headers=error.headers)
+            other.status, other.code = error.status_code, codes.get(error.status_code, phrase)
+            return other
+        case ExceptionGroup() if found := error.subgroup(ServiceError):
+            return _service_error(found.exceptions[0])
+    raise error

@@ -7,9 +7,8 @@ import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from urllib.parse import urlsplit
 
-from limits import RateLimitItem, parse
+from limits import parse
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
@@ -17,18 +16,16 @@ from limits.errors import ConfigurationError, StorageError
 
 from app.errors import TooManyRequests, Unavailable
 
+Storage = MemoryStorage | RedisStorage
+_NO_ANSWER = "The store of the rate limit does not answer; try again."
+
 
 class Limits:
     """The rate limit of each principal and the concurrency limit of this process."""
 
-    def __init__(
-        self,
-        rate: RateLimitItem,
-        storage: MemoryStorage | RedisStorage,
-        max_concurrent_requests: int,
-    ) -> None:
-        self.rate = rate
-        self.max_concurrent_requests = max_concurrent_requests
+    def __init__(self, rate: str, storage: Storage, max_concurrent: int) -> None:
+        self.rate = parse(rate)
+        self.max_concurrent = max_concurrent
         self.running = 0
         self._storage = storage
         self._limiter = SlidingWindowCounterRateLimiter(storage)
@@ -40,10 +37,7 @@ class Limits:
                 return
             reset = (await self._limiter.get_window_stats(self.rate, principal)).reset_time
         except StorageError as error:
-            raise Unavailable(
-                "The store of the rate limit does not answer; try again.",
-                headers={"Retry-After": "1"},
-            ) from error
+            raise Unavailable(_NO_ANSWER, headers={"Retry-After": "1"}) from error
         wait_seconds = max(1, math.ceil(reset - time.time()))
         raise TooManyRequests(
             f"The limit of {self.rate} is reached; wait {wait_seconds} s.",
@@ -53,7 +47,7 @@ class Limits:
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Hold one of the places of this process; raise `TooManyRequests` when none is free."""
-        if self.running >= self.max_concurrent_requests:
+        if self.running >= self.max_concurrent:
             raise TooManyRequests(
                 f"{self.running} requests are being answered already; try again.",
                 headers={"Retry-After": "1"},
@@ -67,36 +61,28 @@ class Limits:
     async def check(self, *, thorough: bool = False) -> str:
         """Say where requests are counted; raise when that place does not answer."""
         if not await self._storage.check():
-            raise Unavailable("The store of the rate limit does not answer.")
+            raise Unavailable(_NO_ANSWER)
         return f"{self.rate}, counted in {type(self._storage).__name__.removesuffix('Storage')}"
 
 
 @asynccontextmanager
-async def open_limits(
-    *, rate: str, storage: str, max_concurrent_requests: int
-) -> AsyncIterator[Limits]:
-    """Open the limits of one process.
+async def open_limits(*, rate: str, storage: str, max_concurrent: int) -> AsyncIterator[Limits]:
+    """Open the limits of one process, counting in `storage`: `memory://` or the URL of a Redis.
 
-    `storage` is `memory://` or the URL of a Redis. Raises `ValueError` when it is neither, or when
-    the Redis client is not installed.
+    Raises `ValueError` when the Redis client is not installed.
     """
     counts = _storage(storage)
     try:
-        yield Limits(parse(rate), counts, max_concurrent_requests)
+        yield Limits(rate, counts, max_concurrent)
     finally:
         if isinstance(counts, RedisStorage) and isinstance(counts.bridge, RedispyBridge):
             await counts.bridge.storage.aclose()
 
 
-def _storage(url: str) -> MemoryStorage | RedisStorage:
-    scheme = urlsplit(url).scheme
-    if scheme == "memory":
+def _storage(url: str) -> Storage:
+    if url == "memory://":
         return MemoryStorage()
-    if scheme not in {"redis", "rediss"}:
-        raise ValueError(f"SECURITY__RATE_LIMIT_STORAGE: {scheme!r} is neither memory nor redis")
     try:
         return RedisStorage(f"async+{url}", wrap_exceptions=True, implementation="redispy")
     except ConfigurationError as error:
-        raise ValueError(
-            "SECURITY__RATE_LIMIT_STORAGE: Redis needs its client, run uv sync --extra redis"
-        ) from error
+        raise ValueError("A rate limit in Redis needs its client: uv sync --extra redis") from error

@@ -5,7 +5,6 @@ machine, by the connection's own address: headers that proxies add do not count.
 """
 
 from contextlib import ExitStack
-from ipaddress import ip_address
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -24,7 +23,8 @@ from app.settings import Settings
 NEEDS_KEY = Security(HTTPBearer(auto_error=False, description="An API key of this service."))
 
 OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready"})
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_LOCAL_HOSTS = _LOOPBACK | {"localhost"}
 
 
 class Gate:
@@ -34,6 +34,7 @@ class Gate:
         self.app = app
         self.security = settings.security
         self.max_body_bytes = settings.server.max_body_bytes
+        self.too_long = f"The body is longer than {self.max_body_bytes} bytes: send less."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -73,7 +74,7 @@ class Gate:
         """Raise `BodyTooLarge` for a body that announces its length, before any of it is read."""
         announced = Headers(scope=scope).get("Content-Length", "0")
         if announced.isdecimal() and int(announced) > self.max_body_bytes:
-            raise BodyTooLarge(self._too_long)
+            raise BodyTooLarge(self.too_long)
 
     def bounded(self, receive: Receive) -> Receive:
         """Wrap `receive` so that a body without an announced length is cut off at the limit too."""
@@ -85,14 +86,10 @@ class Gate:
             received += len(message.get("body", b""))
             if received > self.max_body_bytes:
                 # FastAPI hides any other kind of error in a body behind a 400.
-                raise HTTPException(413, self._too_long)
+                raise HTTPException(413, self.too_long)
             return message
 
         return receive_within_limit
-
-    @property
-    def _too_long(self) -> str:
-        return f"The body is longer than {self.max_body_bytes} bytes: send less."
 
 
 def _refuse_remote(scope: Scope, headers: Headers) -> None:
@@ -100,15 +97,8 @@ def _refuse_remote(scope: Scope, headers: Headers) -> None:
     origin = headers.get("Origin")
     from_elsewhere = origin is not None and urlsplit(origin).netloc != headers.get("Host")
     peer = scope.get("client")
-    if not peer or not _is_loopback(peer[0]) or host not in _LOCAL_HOSTS or from_elsewhere:
+    if not peer or peer[0] not in _LOOPBACK or host not in _LOCAL_HOSTS or from_elsewhere:
         raise Forbidden(
             "Without API keys only this machine is served: set SECURITY__API_KEYS"
             " and send one of them as a Bearer token."
         )
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -21,49 +21,35 @@ _log = structlog.stdlib.get_logger("app.request")
 
 def configure_logs(level: str, format: str, stream: TextIO | None = None) -> None:
     """Send every log, the server's and the libraries' too, to `stream` (standard error)."""
+    # Local variables may hold what people wrote, or a key.
+    frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.ExtraAdder(),
-        _drop_colours,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if format == "console":
-        last: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
-    else:
-        # Local variables may hold what people wrote, or a key.
-        frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        last = [
-            structlog.processors.ExceptionRenderer(frames),
-            structlog.processors.JSONRenderer(),
-        ]
+    rendering: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if format == "console"
+        else [structlog.processors.ExceptionRenderer(frames), structlog.processors.JSONRenderer()]
+    )
+    formatter = structlog.stdlib.ProcessorFormatter
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, formatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
-        )
-    )
     handler.name = "app"
+    processors = [formatter.remove_processors_meta, *rendering]
+    handler.setFormatter(formatter(processors=processors, foreign_pre_chain=shared))
     root = logging.getLogger()
     # Whoever else listens, such as a test, goes on listening.
     root.handlers = [other for other in root.handlers if other.name != handler.name] + [handler]
     root.setLevel(level)
     # It logs the whole address of each request it makes.
     logging.getLogger("httpx2").setLevel("WARNING")
-
-
-def _drop_colours(
-    logger: object, method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    event.pop("color_message", None)
-    return event
 
 
 class RequestLog:
@@ -98,10 +84,6 @@ class RequestLog:
             error = ServiceError(f"Something failed here; its logs have it as {request_id}.")
             await respond(scope["app"], scope["path"], error)(scope, receive, send_with_id)
         finally:
-            _log.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                seconds=round(time.perf_counter() - started, 4),
-            )
+            seconds = round(time.perf_counter() - started, 4)
+            method, path = scope["method"], scope["path"]
+            _log.info("request", method=method, path=path, status=status, seconds=seconds)
