@@ -47,7 +47,7 @@ def combinations() -> list[Answers]:
 VALID = [answers for answers in combinations() if is_valid(answers)]
 FULL = VALID[0]
 MINIMAL: Answers = dict.fromkeys(CAPABILITIES, False)
-# Each distinct set of src, tests and pyproject.toml; test_ownership.py holds that there are no more.
+# Each distinct set of src, tests and pyproject.toml; test_ownership.py holds that these are all.
 SERVICES = [answers for answers in VALID if not any(answers[name] for name in AROUND_THE_SERVICE)]
 
 

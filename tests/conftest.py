@@ -18,10 +18,11 @@ from typing import Any, Protocol
 import cookiecutter.hooks
 import jinja2
 import pytest
-from answers import Answers, label
 from cookiecutter.exceptions import FailedHookException
 from copier import run_copy
-from projects import environment, run
+
+from answers import Answers, label
+from projects import run
 
 ROOT = Path(__file__).parents[1]
 MARKS = ("slow", "system")

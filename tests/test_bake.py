@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from copier import run_copy
+from pytest_cookies.plugin import Cookies
+
 from answers import VALID, Answers, label
 from conftest import Render
-from cookiecutter.main import cookiecutter
-from copier import run_copy
 from projects import commit, environment, recorded, run, tree
-from pytest_cookies.plugin import Cookies
 
 
 @pytest.mark.usefixtures("_hook_in_process")

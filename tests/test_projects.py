@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from answers import VALID, Answers, label
 from conftest import Render
 from projects import run, tree

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
-from answers import CAPABILITIES, CHOICES, FULL
-from conftest import ROOT, Render
 from cookiecutter.generate import generate_context
 from cookiecutter.prompt import prompt_for_config
 from copier import run_copy
+
+from answers import CAPABILITIES, CHOICES, FULL
+from conftest import ROOT, Render
 from projects import recorded
 
 COPIER: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from copier import run_copy
-from projects import python, recorded, run, serving, request, tree
+
+from projects import python, recorded, request, run, serving, tree
 
 DESCRIPTIONS = {
     "quotes": 'The "best" \'service\' and `code` in """three"""',

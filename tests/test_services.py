@@ -1,0 +1,120 @@
+"""Each distinct service, installed alone from scratch: its types, its tests, and a live request.
+
+`SERVICES` are all there are (test_ownership.py holds that). Each is installed without the others'
+dependencies, so a missing one cannot hide behind them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from answers import FULL, SERVICES, Answers, label
+from conftest import Install, Render
+from projects import python, request, run, serving, tree
+
+# One worker of pytest-xdist takes all tests of one service, and installs it once.
+EVERY_SERVICE = pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param(answers, id=label(answers), marks=pytest.mark.xdist_group(label(answers)))
+        for answers in SERVICES
+    ],
+)
+
+WATCH_IMPORTS = Path(__file__).with_name("watch_imports.py")
+
+CHAT = """
+import sys
+from openai import OpenAI
+
+client = OpenAI(base_url=sys.argv[1] + "/v1", api_key="none", max_retries=0)
+model = next(iter(client.models.list())).id
+ask = {"model": model, "messages": [{"role": "user", "content": "Say hello."}]}
+whole = client.chat.completions.create(**ask)
+chunks = [chunk for chunk in client.chat.completions.create(**ask, stream=True) if chunk.choices]
+texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
+assert whole.choices[0].message.content == "".join(texts), (whole, texts)
+assert len(texts) > 1
+assert whole.choices[0].finish_reason == chunks[-1].choices[0].finish_reason == "stop"
+print(model)
+"""
+
+
+def chat(project: Path, address: str) -> str:
+    """Talk to the service with the official client, plain and streamed; return the model's name."""
+    return run(python(project), "-c", CHAT, address, cwd=project).strip()
+
+
+@pytest.mark.xdist_group("installed")
+def test_a_fresh_service_chats_with_the_official_client(install: Install) -> None:
+    """The main job, on what `copier copy --defaults` gives: no key, no Docker, nothing to set."""
+    project = install(FULL)
+    with serving(project) as address:
+        assert request(f"{address}/health/ready")[0] == 200
+        assert chat(project, address) == "offline"
+
+
+@pytest.mark.xdist_group("installed")
+def test_a_fresh_service_passes_its_own_tests(install: Install) -> None:
+    run("uv", "run", "poe", "test", cwd=install(FULL))
+
+
+@pytest.mark.slow
+@EVERY_SERVICE
+def test_a_service_passes_its_own_checks(answers: Answers, install: Install) -> None:
+    project = install(answers)
+    before = tree(project)
+    run("uv", "run", "poe", "check", cwd=project)
+    run("uv", "run", "poe", "fix", cwd=project)
+    assert tree(project) == before
+
+
+@pytest.mark.slow
+@EVERY_SERVICE
+def test_a_service_passes_its_own_tests(answers: Answers, install: Install) -> None:
+    project = install(answers)
+    run("uv", "run", "poe", "test", cwd=project)
+
+
+@pytest.mark.slow
+@EVERY_SERVICE
+def test_a_service_boots_and_answers(answers: Answers, install: Install) -> None:
+    project = install(answers)
+    with serving(project) as address:
+        for path in ("live", "ready"):
+            assert request(f"{address}/health/{path}")[0] == 200
+        assert request(f"{address}/nothing-here")[0] == 404
+        if answers["llm"]:
+            assert chat(project, address) == "offline"
+
+
+@pytest.mark.slow
+@EVERY_SERVICE
+def test_importing_every_module_does_nothing(
+    answers: Answers, install: Install, tmp_path: Path
+) -> None:
+    """In an empty environment: none is read, nothing written, no thread, process or connection."""
+    told = run(python(install(answers)), WATCH_IMPORTS, cwd=tmp_path, env={})
+    found = json.loads(told)
+    assert "app.main" in found["names"]
+    assert found["events"] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@EVERY_SERVICE
+def test_a_service_runs_without_its_development_tools(
+    answers: Answers, render: Render, tmp_path: Path
+) -> None:
+    """As in an image: a dependency that only the development tools bring would be missing here."""
+    project = tmp_path / "project"
+    shutil.copytree(render(answers), project)
+    run("uv", "sync", "--quiet", "--no-dev", cwd=project)
+    run(python(project), WATCH_IMPORTS, cwd=project, env={})
+    run(python(project), "-m", "app", "doctor", cwd=project, env={})
+    with serving(project) as address:
+        assert request(f"{address}/health/ready")[0] == 200

@@ -1,0 +1,70 @@
+"""No project speaks of what it has not: not in code, settings, dependencies, docs or CI."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from answers import CHOICES, VALID, Answers, label
+from conftest import Render
+from projects import tree
+
+# What names a capability, or one value of a choice, in any file of a project.
+WORDS = {
+    "llm": r"(?<!fu)llm|openai|anthropic|claude|gpt|pydantic.?ai|prompt|chat|completion|offline"
+    r"|language model|model (calls?|names?|ids?|answers?)|[a-z]_tokens|jinja|tenacity",
+    "docker": r"docker|compose\b|container|\bimages?\b|podman|buildah|hadolint",
+    "ci": r"github|gitlab|dependabot|renovate|workflow|pipeline|continuous integration|\bci\b",
+    "llm_provider=openai": r"openai",
+    "llm_provider=anthropic": r"anthropic|claude",
+    "ci_provider=github": r"github|dependabot",
+    "ci_provider=gitlab": r"gitlab|renovate",
+}
+# What `path: line` may say all the same, and why.
+ALLOWED = {
+    "llm": {},
+    "docker": {
+        r"^\.gitlab/.*: +image: .*": "GitLab runs every job in an image",
+    },
+    "ci": {
+        r"https://github\.com/\S+": "the address of a project that this one uses",
+    },
+    "llm_provider=openai": {
+        r".*": "the service's own API is OpenAI's, whoever answers",
+    },
+    "llm_provider=anthropic": {
+        r"^(src/app|tests)/llm/.*": "a choice picks files; what is around them serves every one",
+    },
+}
+
+
+def absent(answers: Answers) -> list[str]:
+    """Return the names in WORDS of all that these answers leave out."""
+    off = [name for name, value in answers.items() if value is False]
+    other = [
+        f"{name}={value}"
+        for name, choice in CHOICES.items()
+        for value in choice.values
+        if name in answers and answers[name] not in {value, "both"} and value != "both"
+    ]
+    return off + other
+
+
+@pytest.mark.parametrize("answers", VALID, ids=label)
+def test_a_project_names_nothing_that_it_has_not(answers: Answers, render: Render) -> None:
+    named = [
+        f"{path}:{number}: {what}: {line.strip()}"
+        for path, (_, content) in tree(render(answers)).items()
+        if path != ".copier-answers.yml"
+        for number, line in enumerate([path, *content.decode().splitlines()])
+        for what in absent(answers)
+        if re.search(WORDS[what], unexplained(what, path, line), re.IGNORECASE)
+    ]
+    assert not named, "\n".join(named)
+
+
+def unexplained(what: str, path: str, line: str) -> str:
+    """Return the line without what it may say."""
+    allowed = "|".join(ALLOWED.get(what, {})) or r"(?!)"
+    return re.sub(allowed, "", f"{path}: {line}").removeprefix(f"{path}: ")
