@@ -10,9 +10,8 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import chdir
-from functools import cache, wraps
+from functools import wraps
 from pathlib import Path
-from types import CodeType
 from typing import Any, Protocol
 
 import cookiecutter.hooks
@@ -37,7 +36,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave the marked tests out, unless asked for all or for one of the marks."""
     if config.option.all or any(mark in config.option.markexpr for mark in MARKS):
         return
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         (left_out if any(map(item.get_closest_marker, MARKS)) else kept).append(item)
     files = Counter(item.path.relative_to(ROOT).as_posix() for item in left_out)
@@ -102,32 +102,24 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _quick_jinja() -> Iterator[None]:
     """Compile each template text once a session: all projects come from the same few hundred."""
     compile_text = jinja2.Environment.compile
-
-    @cache
-    def compiled(
-        kind: type, options: tuple[object, ...], source: str, name: str | None
-    ) -> CodeType:
-        return compile_text(environments[kind, options], source, name)
-
-    environments: dict[tuple[type, tuple[object, ...]], jinja2.Environment] = {}
+    compiled: dict[tuple[object, ...], Any] = {}
 
     @wraps(compile_text)
-    def remembered(
-        self: jinja2.Environment, source: Any, name: Any = None, *rest: Any, **more: Any
-    ) -> Any:
-        if not isinstance(source, str) or any(rest) or any(more.values()):
-            return compile_text(self, source, name, *rest, **more)
-        options = (
-            self.trim_blocks,
-            self.lstrip_blocks,
-            self.keep_trailing_newline,
-            *self.extensions,
+    def compile_once(self: jinja2.Environment, source: Any, *more: Any, **options: Any) -> Any:
+        key = (
+            type(self),
+            (self.trim_blocks, self.lstrip_blocks, self.keep_trailing_newline),
+            tuple(self.extensions),
+            source,
+            more,
+            tuple(options.items()),
         )
-        environments.setdefault((type(self), options), self)
-        return compiled(type(self), options, source, name)
+        if key not in compiled:
+            compiled[key] = compile_text(self, source, *more, **options)
+        return compiled[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jinja2.Environment, "compile", remembered)
+        patch.setattr(jinja2.Environment, "compile", compile_once)
         yield
 
 

@@ -122,7 +122,7 @@ def serving(project: Path, **settings: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     log_path = project / "server.log"
     command = [
-        python(project),
+        str(python(project)),
         "-m",
         "uvicorn",
         "--factory",

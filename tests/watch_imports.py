@@ -54,7 +54,7 @@ def main() -> None:
         record(f"starts {thread.name}")
         start_thread(thread)
 
-    threading.Thread.start = start  # type: ignore[method-assign]
+    threading.Thread.start = start  # type: ignore[method-assign,assignment]
     sys.dont_write_bytecode = True
     sys.addaudithook(audit)
 
