@@ -1,0 +1,1 @@
+"""What docker and ci bring, linted and really run."""
