@@ -1,0 +1,113 @@
+"""The one place that turns settings into models: which there are, and what stands behind each."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from httpx2 import Timeout
+from pydantic_ai import ConcurrencyLimiter
+from pydantic_ai.models import Model, create_async_httpx2_client
+from pydantic_ai.models.concurrency import ConcurrencyLimitedModel
+
+from app.llm.failures import reaching
+from app.llm.retry import RetryingModel, Sleep
+from app.llm.settings import OFFLINE, Keys, LLMSettings, provider_of
+
+from app.errors import NotFound
+
+
+class UnknownModel(NotFound):
+    code = "model_not_found"
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that callers may choose from, by id; the configured one comes first."""
+
+    by_id: Mapping[str, Model]
+    # Provider -> the client of its SDK.
+    clients: Mapping[str, Any]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self.by_id)
+
+    def get(self, model_id: str | None = None) -> Model:
+        """Return the model `model_id`; the configured one has the fallbacks behind it."""
+        model = self.by_id.get(self.ids[0] if model_id is None else model_id)
+        if model is None:
+            choice = ", ".join(self.ids)
+            raise UnknownModel(f"There is no model {model_id!r}: choose {choice}.", param="model")
+        return model
+
+    async def check(self, *, thorough: bool = False) -> str:
+        """Say which models there are; a thorough check asks each provider about its key."""
+        if thorough:
+            for provider, client in self.clients.items():
+                with reaching(provider):
+                    await client.models.list()
+        return ", ".join(self.ids)
+
+
+@asynccontextmanager
+async def open_models(
+    settings: LLMSettings,
+    keys: Keys,
+    *,
+    deadline_seconds: float,
+    offline: Model,
+    sleep: Sleep = asyncio.sleep,
+) -> AsyncGenerator[Models]:
+    """Open the configured models.
+
+    A call has `deadline_seconds` from its start to its first token (streamed) or its last (whole),
+    all attempts and fallbacks included.
+    """
+    ids = _configured(settings, keys)
+    if ids == (OFFLINE,):
+        yield Models({OFFLINE: offline}, {})
+        return
+    limiter = ConcurrencyLimiter(settings.max_concurrency, name="models")
+    async with create_async_httpx2_client(timeout=Timeout(deadline_seconds, connect=5)) as http:
+        clients: dict[str, Any] = {}
+
+        def build(model_id: str) -> Model:
+            if model_id == OFFLINE:
+                return offline
+            kind, _, name = model_id.partition(":")
+            key = keys[provider := provider_of(model_id)]
+            secret = key.get_secret_value() if key else None
+            model = _module(provider).build(kind, name, secret, settings.base_url, http)
+            clients[provider] = model.client
+            return ConcurrencyLimitedModel(model, limiter)
+
+        def retrying(*models: Model) -> Model:
+            return RetryingModel(
+                *models, settings=settings, deadline_seconds=deadline_seconds, sleep=sleep
+            )
+
+        built = {model_id: build(model_id) for model_id in ids}
+        alone = {model_id: retrying(model) for model_id, model in built.items()}
+        yield Models(alone | {ids[0]: retrying(*built.values())}, clients)
+
+
+def _configured(settings: LLMSettings, keys: Keys) -> tuple[str, ...]:
+    first = next((provider for provider, key in keys.items() if key), None)
+    model = settings.model or (_module(first).DEFAULT_MODEL if first else OFFLINE)
+    ids = tuple(dict.fromkeys((model, *settings.fallback_models)))
+    for model_id in ids:
+        if model_id == OFFLINE:
+            continue
+        if provider_of(model_id) not in keys or not model_id.partition(":")[2]:
+            known = " or ".join(f"{provider}:…" for provider in keys)
+            raise ValueError(f"{model_id!r} is no model here: write {known}, or offline")
+        if missing := settings.missing_key(model_id, keys):
+            raise ValueError(f"The model {model_id!r} needs {missing}")
+    return ids
+
+
+def _module(provider: str) -> Any:
+    return import_module(f"app.llm.providers.{provider}")

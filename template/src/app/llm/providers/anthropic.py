@@ -1,0 +1,23 @@
+"""Anthropic."""
+
+from typing import Final
+
+from anthropic import AsyncAnthropic
+from httpx2 import AsyncClient
+from pydantic_ai.models import Model
+from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.providers.anthropic import AnthropicProvider
+
+from app.llm.providers import CallersTools
+
+DEFAULT_MODEL: Final = "anthropic:claude-haiku-5-5"
+
+
+class MessagesModel(CallersTools, AnthropicModel):
+    """`anthropic:…`"""
+
+
+def build(kind: str, name: str, key: str | None, base_url: str | None, http: AsyncClient) -> Model:
+    """Build the model that settings call `kind:name`; the SDK's own retries are off."""
+    client = AsyncAnthropic(api_key=key, max_retries=0, http_client=http)
+    return MessagesModel(name, provider=AnthropicProvider(anthropic_client=client))

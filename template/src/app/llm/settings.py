@@ -1,0 +1,54 @@
+"""Settings of the language model: `LLM__MODEL=openai:gpt-6-luna` sets `settings.llm.model`."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, SecretStr
+
+OFFLINE: Final = "offline"
+# Provider -> key, or None, for each provider this service has.
+Keys = Mapping[str, SecretStr | None]
+
+
+class LLMSettings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # `openai:…` (Responses), `openai-chat:…` (Chat Completions), `anthropic:…` or `offline`.
+    # Without one: the default model of the first provider that has a key, else `offline`.
+    model: str | None = None
+    # Asked in turn where the model fails before its first token.
+    fallback_models: tuple[str, ...] = ()
+    # Where `openai:` and `openai-chat:` models are served, such as http://localhost:11434/v1.
+    base_url: str | None = None
+    # Prompt -> its active version; a prompt that is not named here uses its newest.
+    prompts: dict[str, str] = {}
+    # How often a call is tried, and the longest silence on the wire that a stream may keep.
+    attempts: PositiveInt = 3
+    timeout_seconds: PositiveFloat = 30
+    max_input_tokens: PositiveInt = 32_000
+    max_output_tokens: PositiveInt = 4_096
+    # Calls that one process has open at once at all providers; more wait for their turn.
+    max_concurrency: PositiveInt = 64
+
+    def missing_keys(self, keys: Keys) -> list[str]:
+        """Name the keys that a service which must not answer offline still lacks."""
+        named = [m for m in (self.model, *self.fallback_models) if m and m != OFFLINE]
+        if named:
+            return sorted({key for m in named if (key := self.missing_key(m, keys))})
+        return [] if any(keys.values()) else [" or ".join(map(_key_setting, keys))]
+
+    def missing_key(self, model: str, keys: Keys) -> str | None:
+        """Name the setting that `model` needs and that is not set."""
+        provider = provider_of(model)
+        # A server of one's own often has no keys.
+        served_elsewhere = provider == "openai" and self.base_url
+        return None if served_elsewhere or keys.get(provider) else _key_setting(provider)
+
+
+def provider_of(model: str) -> str:
+    """Return the provider that serves `model`: `openai` for `openai:…` and `openai-chat:…`."""
+    return model.partition(":")[0].removesuffix("-chat")
+
+
+def _key_setting(provider: str) -> str:
+    return f"{provider}_api_key".upper()
