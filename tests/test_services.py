@@ -118,3 +118,11 @@ def test_a_service_runs_without_its_development_tools(
     run(python(project), "-m", "app", "doctor", cwd=project, env={})
     with serving(project) as address:
         assert request(f"{address}/health/ready")[0] == 200
+
+
+@pytest.mark.slow
+def test_the_lowest_versions_that_it_allows_work(render: Render, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(render(SERVICES[-2]), project)
+    run("uv", "sync", "--quiet", "--resolution=lowest-direct", cwd=project)
+    run(python(project), "-m", "pytest", "--quiet", cwd=project)
