@@ -1,0 +1,62 @@
+"""`poe ask "…"`: stream one answer of the service's own chat to the terminal."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from pydantic_ai.messages import (
+    ModelRequest,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+)
+
+from app.llm.chat import ChatRequest
+
+from app.errors import ServiceError
+from app.resources import open_resources
+from app.setting_names import SettingsError
+from app.settings import Settings, load_settings
+from app.telemetry import configure_logs
+
+
+async def ask(text: str, settings: Settings) -> None:
+    """Print the answer as it comes, and to stderr who gave it and what it took."""
+    request = ChatRequest([ModelRequest.user_text_prompt(text)])
+    async with open_resources(settings) as resources, resources.chat.stream(request) as stream:
+        try:
+            async for event in stream:
+                match event:
+                    case (
+                        PartStartEvent(part=TextPart(content=new))
+                        | PartDeltaEvent(delta=TextPartDelta(content_delta=new))
+                    ):
+                        print(new, end="", flush=True)
+        finally:
+            print()
+    used = stream.usage
+    took = f"{used.input_tokens} tokens in, {used.output_tokens} out"
+    print(f"{stream.model_name}: {took}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="poe ask")
+    parser.add_argument("text", nargs="*", help="the question; without one, or for -, it is stdin")
+    text = " ".join(parser.parse_args(arguments).text)
+    try:
+        settings = load_settings()
+        configure_logs("WARNING", "console")
+        asyncio.run(ask(sys.stdin.read() if text in ("", "-") else text, settings))
+    except (ServiceError, SettingsError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""The model that answers when no provider is set up: deterministic, and it says what it is.
+
+It behaves as a provider does (chunks, limits, stop sequences, tool calls, JSON), so that all that
+is built on a model runs for real without a key. What it answers is decided by rules, asked in
+turn; a part of the service that needs answers of its own kind brings a rule.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_ai import ModelMessage, ModelResponse, RunContext, TextPart, ToolCallPart
+from pydantic_ai.messages import ModelResponseStreamEvent, ToolReturnPart, UserPromptPart
+from pydantic_ai.models import ModelRequestParameters, StreamedResponse
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
+from pydantic_ai.models.function import FunctionStreamedResponse as FunctionStream
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.usage import RequestUsage
+
+from app.llm.fill import fill, words
+
+Messages = Sequence[ModelMessage]
+# What the model answers to a conversation, or None to leave it to the next rule.
+Rule = Callable[[Messages, AgentInfo], ModelResponse | None]
+
+
+def offline_model(*rules: Rule) -> FunctionModel:
+    """Build the model; it asks `rules` before its own."""
+    return _OfflineModel(*rules, call_a_tool, fill_the_output, quote_the_tools, echo)
+
+
+def say(text: str) -> ModelResponse:
+    """Answer with a text that says where it comes from."""
+    return ModelResponse([TextPart(f"Offline model: {text}")])
+
+
+def user_texts(messages: Messages) -> list[str]:
+    """Return what the user wrote, a text a message, without attached files."""
+    return [_text(p) for x in messages for p in x.parts if isinstance(p, UserPromptPart)]
+
+
+def call_a_tool(messages: Messages, info: AgentInfo) -> ModelResponse | None:
+    """Call a tool where one has to be called, or where the user's last message names one."""
+    choice = (info.model_settings or {}).get("tool_choice")
+    must = choice == "required" or isinstance(choice, list)
+    tools = [t for t in info.function_tools if not isinstance(choice, list) or t.name in choice]
+    said = set(words(_last_text(messages)))
+    # The longest word stands for the name: "weather" for `get_weather`.
+    named = [t for t in tools if max(words(t.name), key=len, default="") in said]
+    if not tools or choice == "none":
+        return None
+    if not must and (not named or _tool_returns(messages)):
+        return None
+    return _call([*named, *tools][0], messages)
+
+
+def fill_the_output(messages: Messages, info: AgentInfo) -> ModelResponse | None:
+    """Give the JSON that is asked for, with what the user's last message holds of it."""
+    wanted = info.model_request_parameters
+    if info.output_tools and not info.allow_text_output:
+        return _call(info.output_tools[0], messages)
+    if wanted.output_mode not in ("native", "prompted"):
+        return None
+    schema = wanted.output_object.json_schema if wanted.output_object else {}
+    data = fill(schema, _last_text(messages))
+    if not {"properties", "$ref"} & schema.keys():
+        data["answer"] = echo(messages, info).text
+    return ModelResponse([TextPart(json.dumps(data, ensure_ascii=False))])
+
+
+def quote_the_tools(messages: Messages, info: AgentInfo) -> ModelResponse | None:
+    """Answer with what the tools returned."""
+    returned = [f'{part.tool_name} returned "{_text(part)}"' for part in _tool_returns(messages)]
+    return say(f"{' and '.join(returned)}.") if returned else None
+
+
+def echo(messages: Messages, info: AgentInfo) -> ModelResponse:
+    """Repeat what the user wrote, so that one sees what arrived."""
+    said = [f'"{" ".join(text.split())[:300]}"' for text in user_texts(messages)]
+    answer = f"no AI wrote this answer. You wrote {said[-1] if said else 'nothing'}."
+    if said[1:]:
+        answer += f" Before that, in message {len(said) - 1}, you wrote {said[-2]}."
+    return say(answer)
+
+
+class _OfflineModel(FunctionModel):
+    def __init__(self, *rules: Rule) -> None:
+        self.rules = rules
+        super().__init__(self.respond, model_name="offline")
+        self._system = "offline"
+
+    async def respond(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        response = next(filter(None, (rule(messages, info) for rule in self.rules)))
+        _limit(response, info.model_settings or {})
+        asked = [info.instructions or "", *(_text(p) for x in messages for p in x.parts)]
+        answered = [_text(part) for part in response.parts]
+        response.usage = RequestUsage(
+            input_tokens=len(_tokens(" ".join(asked))),
+            output_tokens=len(_tokens("".join(answered))),
+        )
+        return response
+
+    @asynccontextmanager
+    async def request_stream(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+        run_context: RunContext[Any] | None = None,
+    ) -> AsyncGenerator[StreamedResponse]:
+        response = await self.request(messages, model_settings, model_request_parameters)
+        yield _Stream(model_request_parameters, "offline", _chunks(response), response=response)
+
+
+@dataclass(kw_only=True)
+class _Stream(FunctionStream):
+    """Adds what a provider says last: why the answer ended, and how many tokens it took."""
+
+    response: ModelResponse
+
+    async def _get_event_iterator(self) -> AsyncIterator[ModelResponseStreamEvent]:
+        async for event in super()._get_event_iterator():
+            yield event
+        self._usage = self.response.usage
+        self.finish_reason = self.response.finish_reason
+        self.provider_details = self.response.provider_details
+
+
+async def _chunks(response: ModelResponse) -> AsyncIterator[str | DeltaToolCalls]:
+    for index, part in enumerate(response.parts):
+        if call := isinstance(part, ToolCallPart):
+            yield {index: DeltaToolCall(part.tool_name, tool_call_id=part.tool_call_id)}
+        for token in _tokens(_text(part)):
+            await asyncio.sleep(0)
+            yield {index: DeltaToolCall(json_args=token)} if call else token
+
+
+def _limit(response: ModelResponse, settings: ModelSettings) -> None:
+    """End the answer before a stop sequence or after `max_tokens`, and say why it ended."""
+    stops = "|".join(map(re.escape, filter(None, settings.get("stop_sequences") or [])))
+    cut = False
+    for part in response.parts:
+        text = _text(part)
+        if stops and isinstance(part, TextPart):
+            text = re.split(stops, text, maxsplit=1)[0]
+        tokens = _tokens(text)
+        most = settings.get("max_tokens", len(tokens))
+        cut = cut or len(tokens) > most
+        if isinstance(part, TextPart):
+            part.content = "".join(tokens[:most])
+        elif isinstance(part, ToolCallPart):
+            part.args = "".join(tokens[:most])
+    response.finish_reason = "length" if cut else "tool_call" if response.tool_calls else "stop"
+    # What the provider itself called it: a stream without this was cut.
+    raw = response.finish_reason.replace("tool_call", "tool_calls")
+    response.provider_details = {"finish_reason": raw}
+
+
+def _call(tool: ToolDefinition, messages: Messages) -> ModelResponse:
+    arguments = json.dumps(fill(tool.parameters_json_schema, _last_text(messages)))
+    return ModelResponse([ToolCallPart(tool.name, arguments, f"call_{len(messages)}")])
+
+
+def _last_text(messages: Messages) -> str:
+    return "".join(user_texts(messages)[-1:])
+
+
+def _tool_returns(messages: Messages) -> list[ToolReturnPart]:
+    return [part for part in messages[-1].parts if isinstance(part, ToolReturnPart)]
+
+
+def _text(part: object) -> str:
+    if isinstance(part, ToolReturnPart):
+        return part.model_response_str()
+    if isinstance(part, ToolCallPart):
+        return part.args_as_json_str()
+    content = getattr(part, "content", "")
+    return (
+        content if isinstance(content, str) else "".join(x for x in content if isinstance(x, str))
+    )
+
+
+def _tokens(text: str) -> list[str]:
+    return re.findall(r"\s*\S+|\s+", text)

@@ -1,0 +1,150 @@
+"""Prompts as files, and those of this service: each is locked, and has a snapshot in
+`snapshots/<name>/<version>.md`: the inputs as TOML between two lines of `+++`, then what comes out.
+"""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from app.llm.prompts import Prompt, PromptError, Prompts, locked, main
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+GREETING = """+++
+description = "Greets."
+inputs = ["name"]
+[parameters]
+temperature = 0.2
++++
+Hello {{ name }}!
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one prompt in two versions, 2 and 10."""
+    (tmp_path / "greet").mkdir()
+    write(tmp_path, GREETING, version=2)
+    write(tmp_path, GREETING.replace("Hello", "Good day,"), version=10)
+    return tmp_path
+
+
+def write(folder: Path, text: str, *, version: int) -> None:
+    (folder / "greet" / f"{version}.md").write_text(text)
+
+
+@pytest.mark.parametrize("prompt", Prompts.load({}).all, ids=str)
+def test_a_prompt_of_the_service_renders_as_in_its_snapshot(prompt: Prompt) -> None:
+    snapshot = SNAPSHOTS / prompt.name / f"{prompt.version}.md"
+    assert snapshot.exists(), f"{prompt} has no snapshot: write {snapshot}"
+    _, inputs, text = snapshot.read_text("utf-8").split("+++\n", 2)
+    assert prompt.render(**tomllib.loads(inputs)) == text.strip()
+
+
+def test_all_prompts_of_the_service_are_locked() -> None:
+    import app
+
+    prompts = Path(app.__file__).parent / "prompts"
+    drafts = [p for p in Prompts.load({}).all if p.version not in locked(prompts / p.name)]
+    assert drafts == [], "`poe prompt lock` publishes them"
+
+
+def test_the_highest_version_is_active_unless_a_setting_says_otherwise(folder: Path) -> None:
+    assert Prompts.load({}, folder).get("greet").version == "10"
+    assert Prompts.load({"greet": "2"}, folder).get("greet").version == "2"
+
+
+def test_a_prompt_is_rendered_with_its_inputs_and_keeps_its_parameters(folder: Path) -> None:
+    prompt = Prompts.load({}, folder).get("greet", "2")
+    assert prompt.render(name="Ada") == "Hello Ada!"
+    assert prompt.parameters == {"temperature": 0.2}
+
+
+@pytest.mark.parametrize("inputs", [{}, {"name": "Ada", "title": "Dr"}, {"nmae": "Ada"}])
+def test_a_missing_or_undeclared_input_is_an_error(folder: Path, inputs: dict[str, str]) -> None:
+    with pytest.raises(PromptError, match="greet/10 takes the inputs"):
+        Prompts.load({}, folder).get("greet").render(**inputs)
+
+
+def test_a_template_cannot_reach_into_python(folder: Path) -> None:
+    write(folder, GREETING.replace("{{ name }}", "{{ name.__class__.mro() }}"), version=10)
+    with pytest.raises(PromptError, match="greet/10"):
+        Prompts.load({}, folder).get("greet").render(name="Ada")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{{ name }}", "{{ title }}", "declares the inputs"),
+        ("{{ name }}", "you", "declares the inputs"),
+        ("{{ name }}", "{{ name", "unexpected"),
+        ("temperature", "temprature", "unknown parameters"),
+        ("description", "about", "description: Field required; about: Extra"),
+        ("+++", "---", "front matter"),
+    ],
+)
+def test_a_prompt_that_cannot_work_is_refused_at_the_start(
+    folder: Path, old: str, new: str, message: str
+) -> None:
+    write(folder, GREETING.replace(old, new), version=10)
+    with pytest.raises(PromptError, match=f"greet/10: .*{message}"):
+        Prompts.load({}, folder)
+
+
+def test_an_unknown_version_is_refused_with_those_there_are(folder: Path) -> None:
+    with pytest.raises(PromptError, match="no prompt greet/3, only greet/2, greet/10"):
+        Prompts.load({"greet": "3"}, folder)
+    with pytest.raises(PromptError, match="no prompt part/1"):
+        Prompts.load({"part": "1"}, folder)
+
+
+def test_a_published_version_cannot_change(folder: Path) -> None:
+    assert main(["lock"], folder) == 0
+    write(folder, GREETING.replace("Hello", "Hi"), version=2)
+    with pytest.raises(PromptError, match=r"greet/2 changed .* write greet/11.md"):
+        Prompts.load({}, folder)
+
+
+def test_parameters_are_part_of_what_was_published(folder: Path) -> None:
+    assert main(["lock"], folder) == 0
+    write(folder, GREETING.replace("0.2", "0.3"), version=2)
+    with pytest.raises(PromptError, match="greet/2 changed"):
+        Prompts.load({}, folder)
+
+
+def test_a_new_version_is_a_draft_until_it_is_locked(folder: Path) -> None:
+    main(["lock"], folder)
+    write(folder, GREETING, version=11)
+    prompts = Prompts.load({}, folder)
+    assert prompts.get("greet").version == "11"
+    assert "11" not in locked(folder / "greet")
+    main(["lock"], folder)
+    digests = json.loads((folder / "greet" / "lock.json").read_text())
+    assert digests.keys() == {"2", "10", "11"}
+    assert digests["11"] == digests["2"] == prompts.get("greet").digest
+
+
+def test_list_shows_each_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"], folder) == 0
+    second, tenth = capsys.readouterr().out.splitlines()
+    assert second.split()[:2] == ["greet/2", "draft"]
+    assert tenth.split()[:3] == ["greet/10", "active", "draft"]
+    assert tenth.endswith("Greets.")
+
+
+def test_show_and_render_print_a_prompt(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "greet"], folder) == 0
+    assert main(["render", "greet@2", "--input", "name=Ada = Eve"], folder) == 0
+    assert capsys.readouterr().out == "Good day, {{ name }}!\nHello Ada = Eve!\n"
+
+
+def test_a_command_that_fails_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "part"], folder) == 1
+    assert main(["render", "greet"], folder) == 1
+    assert "no prompt part/" in (said := capsys.readouterr().err)
+    assert "takes the inputs ['name']" in said
+
+
+async def test_the_check_names_the_active_versions(folder: Path) -> None:
+    assert await Prompts.load({}, folder).check() == "greet/10"
