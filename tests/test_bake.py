@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
-from copier import run_copy
+from copier import run_copy, run_update
 from pytest_cookies.plugin import Cookies
 
 from answers import VALID, Answers, label
@@ -30,14 +32,18 @@ def test_both_tools_build_the_same_project(
 
 
 def bake(
-    template: str | Path, *options: str, home: Path, cwd: Path
+    template: str | Path,
+    *options: str,
+    home: Path,
+    cwd: Path,
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[str]:
     """Run `cookiecutter` with a fresh home, without questions."""
     (home / "tmp").mkdir(parents=True, exist_ok=True)
     return subprocess.run(
         [sys.executable, "-m", "cookiecutter", str(template), "--no-input", *options],
         cwd=cwd,
-        env=environment(HOME=str(home), TMPDIR=str(home / "tmp"), PWD=str(cwd)),
+        env=environment(HOME=str(home), TMPDIR=str(home / "tmp"), PWD=str(cwd), **environ),
         capture_output=True,
         text=True,
     )
@@ -69,6 +75,27 @@ def test_a_clone_records_where_copier_finds_the_template_again(
     assert recorded(project)["_src_path"] == url
     assert recorded(project)["_commit"].startswith("v0.1.0")
     assert (project / "AFTER.md").exists() == (checkout == "main")
+
+    commit(project, "generated")
+    run_update(project, vcs_ref="main", defaults=True, overwrite=True, quiet=True)
+    assert (project / "AFTER.md").exists()
+
+
+def test_a_short_address_is_recorded_as_it_was_given(repository: Path, tmp_path: Path) -> None:
+    repository.rename(tmp_path / "template.git")
+    (tmp_path / "here").mkdir()
+    at_home = {  # git finds here what the short address means elsewhere
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.file://{tmp_path}/.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/someone/",
+    }
+    ran = bake(
+        "gh:someone/template", home=tmp_path / "home", cwd=tmp_path / "here", environ=at_home
+    )
+    assert ran.returncode == 0, ran.stderr
+    answers = recorded(tmp_path / "here/my-ai-service")
+    assert answers["_src_path"] == "gh:someone/template"
+    assert answers["_commit"].startswith("v0.1.0-1-")
 
 
 def test_a_relative_path_is_recorded_absolute(repository: Path, tmp_path: Path) -> None:
