@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -84,12 +85,10 @@ async def open_models(
             clients[provider] = model.client
             return ConcurrencyLimitedModel(model, limiter)
 
-        def retrying(*models: Model) -> Model:
-            return RetryingModel(
-                *models, settings=settings, deadline_seconds=deadline_seconds, sleep=sleep
-            )
-
         built = {model_id: build(model_id) for model_id in ids}
+        retrying = partial(
+            RetryingModel, settings=settings, deadline_seconds=deadline_seconds, sleep=sleep
+        )
         alone = {model_id: retrying(model) for model_id, model in built.items()}
         yield Models(alone | {ids[0]: retrying(*built.values())}, clients)
 
@@ -98,14 +97,12 @@ def _configured(settings: LLMSettings, keys: Keys) -> tuple[str, ...]:
     first = next((provider for provider, key in keys.items() if key), None)
     model = settings.model or (_module(first).DEFAULT_MODEL if first else OFFLINE)
     ids = tuple(dict.fromkeys((model, *settings.fallback_models)))
-    for model_id in ids:
-        if model_id == OFFLINE:
-            continue
+    for model_id in set(ids) - {OFFLINE}:
         if provider_of(model_id) not in keys or not model_id.partition(":")[2]:
             known = " or ".join(f"{provider}:…" for provider in keys)
             raise ValueError(f"{model_id!r} is no model here: write {known}, or offline")
-        if missing := settings.missing_key(model_id, keys):
-            raise ValueError(f"The model {model_id!r} needs {missing}")
+    if ids != (OFFLINE,) and (missing := settings.missing_keys(keys)):
+        raise ValueError(f"{' and '.join(ids)} cannot be asked without {' and '.join(missing)}")
     return ids
 
 

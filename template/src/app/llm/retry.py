@@ -89,12 +89,13 @@ class RetryingModel(WrapperModel):
 
 def may_pass(error: BaseException) -> bool:
     """Say whether the same request may succeed later."""
-    if isinstance(error, e.ModelHTTPError) and error.provider_retry_hint is not None:
-        return error.provider_retry_hint
+    if isinstance(error, e.ModelHTTPError):
+        if error.provider_retry_hint is not None:
+            return error.provider_retry_hint
+        if error.status_code in (408, 409):
+            return True
     passing = e.ModelRateLimitError | e.ModelUnavailableError | e.ModelServerError
-    if isinstance(error, passing | e.ModelConnectionError):
-        return True
-    return isinstance(error, e.ModelHTTPError) and error.status_code in (408, 409)
+    return isinstance(error, passing | e.ModelConnectionError)
 
 
 def another_may_answer(error: Exception) -> bool:

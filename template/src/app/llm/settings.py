@@ -32,17 +32,13 @@ class LLMSettings(BaseModel):
 
     def missing_keys(self, keys: Keys) -> list[str]:
         """Name the keys that a service which must not answer offline still lacks."""
-        named = [m for m in (self.model, *self.fallback_models) if m and m != OFFLINE]
-        if named:
-            return sorted({key for m in named if (key := self.missing_key(m, keys))})
-        return [] if any(keys.values()) else [" or ".join(map(_key_setting, keys))]
-
-    def missing_key(self, model: str, keys: Keys) -> str | None:
-        """Name the setting that `model` needs and that is not set."""
-        provider = provider_of(model)
+        models = [m for m in (self.model, *self.fallback_models) if m and m != OFFLINE]
+        if not models:
+            return [] if any(keys.values()) else [" or ".join(map(_key_setting, keys))]
         # A server of one's own often has no keys.
-        served_elsewhere = provider == "openai" and self.base_url
-        return None if served_elsewhere or keys.get(provider) else _key_setting(provider)
+        keyless = {"openai"} if self.base_url else set()
+        needed = set(map(provider_of, models)) - keyless
+        return sorted(_key_setting(provider) for provider in needed if not keys.get(provider))
 
 
 def provider_of(model: str) -> str:

@@ -5,8 +5,11 @@ from typing import Final
 from httpx2 import AsyncClient
 from openai import AsyncOpenAI
 from pydantic_ai.models import Model
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
-from pydantic_ai.models.openai import OpenAIResponsesModelSettings as ResponsesSettings
+from pydantic_ai.models.openai import (
+    OpenAIChatModel,
+    OpenAIResponsesModel,
+    OpenAIResponsesModelSettings,
+)
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
@@ -28,14 +31,13 @@ def build(kind: str, name: str, key: str | None, base_url: str | None, http: Asy
     """Build the model that settings call `kind:name`; the SDK's own retries are off."""
     client = AsyncOpenAI(api_key=key or "none", base_url=base_url, max_retries=0, http_client=http)
     if kind == "openai":
+        provider = OpenAIProvider(openai_client=client)
         # What people write is not kept at the provider: the service sends all of it each time.
-        settings = ResponsesSettings(openai_store=False)
-        return ResponsesModel(
-            name, provider=OpenAIProvider(openai_client=client), settings=settings
-        )
+        unstored = OpenAIResponsesModelSettings(openai_store=False)
+        return ResponsesModel(name, provider=provider, settings=unstored)
     if client.base_url.host.endswith(".openai.com"):
         return ChatModel(name, provider=OpenAIProvider(openai_client=client))
     # The older `max_tokens` is the name that servers other than OpenAI's own all obey.
     profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
-    provider = OpenAICompatibleProvider(kind, openai_client=client)
-    return ChatModel(name, provider=provider, profile=profile)
+    compatible = OpenAICompatibleProvider(kind, openai_client=client)
+    return ChatModel(name, provider=compatible, profile=profile)
