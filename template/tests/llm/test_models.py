@@ -347,10 +347,11 @@ async def test_callers_may_choose_the_configured_model_or_a_fallback(open_: Open
 
 async def test_the_fallback_answers_for_the_configured_model_only(open_: Open, stub: Stub) -> None:
     stub.script(Reply(status=401), Reply(status=401))
-    async with open_(model=MODELS[0], fallback_models=("offline", MODELS[-1])) as models:
+    other = f"{PROVIDERS[0]}:other"
+    async with open_(model=MODELS[0], fallback_models=("offline", other)) as models:
         assert await whole(models.get()) == ["success (no tool calls)"]
         with pytest.raises(ModelAuthenticationError):
-            await whole(models.get(MODELS[-1]))
+            await whole(models.get(other))
 
 
 @pytest.mark.parametrize("model", ["gpt-6-luna", "mistral:large", f"{PROVIDERS[0]}:"])
