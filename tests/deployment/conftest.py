@@ -32,7 +32,7 @@ RUN ln -s /usr/bin/python3 /usr/local/bin/python
 """
 UV = "FROM scratch\nCOPY uv /\n"
 BUILD = ("--format=docker", "--isolation=chroot", "--network=host", "--pull-never")
-PACKAGES = "python3,python3-venv,ca-certificates"
+PACKAGES = "python3,ca-certificates"
 
 
 def tool(name: str) -> str:
@@ -70,7 +70,9 @@ class Containers:
     def build(self, project: Path, image: str, *options: str) -> str:
         """Build the image of a project; return the log."""
         command = (tool("buildah"), "bud", *BUILD, "--layers", *options, f"--tag={image}", ".")
-        return run(*command, cwd=project, env=self.env)
+        # One at a time: each finds the layers of the one before.
+        with locked(self.folder / "lock"):
+            return run(*command, cwd=project, env=self.env)
 
     def podman(self, *arguments: str) -> str:
         """Run podman; return what it printed, without its complaints about systemd."""

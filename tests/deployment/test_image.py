@@ -15,12 +15,10 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
-from answers import Answers
+from answers import Answers, label
 from conftest import Render
 from deployment.conftest import Containers, free_port, tool
-from projects import edit, run
-
-pytestmark = pytest.mark.system
+from projects import run
 
 WITHOUT_RIGHTS = (
     "--read-only",
@@ -36,16 +34,8 @@ DISTRIBUTIONS = (
 KEY = "a-key-of-the-tests"
 
 
-@pytest.fixture(params=[{"llm": False}, {"llm": True}], ids=["minimal", "llm"], scope="module")
-def answers(request: pytest.FixtureRequest) -> Answers:
-    return {"ci": False, **request.param}
-
-
-@pytest.fixture(scope="module")
-def project(answers: Answers, render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copy = tmp_path_factory.mktemp("image") / "project"
-    shutil.copytree(render(answers), copy)
-    return copy
+MINIMAL: Answers = {"llm": False, "ci": False}
+LLM: Answers = {"llm": True, "ci": False}
 
 
 def ask(url: str, body: object = None, key: str = KEY) -> tuple[int, bytes]:
@@ -82,12 +72,14 @@ def chat_works(address: str, key: str) -> None:
     assert ask(f"{address}/v1/chat/completions", body, "a-wrong-key")[0] == 401
 
 
+@pytest.mark.system
+@pytest.mark.parametrize("answers", [MINIMAL, LLM], ids=label)
 def test_the_image_runs_without_rights_and_stops_cleanly(
-    containers: Containers, project: Path, answers: Answers
+    containers: Containers, render: Render, answers: Answers
 ) -> None:
-    image = f"runs-{answers['llm']}".lower()
+    image = f"runs-{label(answers)}"
     started = time.monotonic()
-    containers.build(project, image)
+    containers.build(render(answers), image)
     built_seconds = time.monotonic() - started
 
     refused = subprocess.run(
@@ -144,33 +136,29 @@ def test_the_image_runs_without_rights_and_stops_cleanly(
     )
 
 
+@pytest.mark.system
 def test_an_edit_builds_without_installing_the_dependencies_again(
-    containers: Containers, project: Path, tmp_path: Path, answers: Answers
+    containers: Containers, render: Render, tmp_path: Path
 ) -> None:
     copy = tmp_path / "project"
-    shutil.copytree(project, copy)
-    image = f"cached-{answers['llm']}".lower()
-    containers.build(copy, image)
-    first = containers.podman("image", "inspect", "--format={{.Id}}", image)
-
-    containers.build(copy, image)
-    assert containers.podman("image", "inspect", "--format={{.Id}}", image) == first
+    shutil.copytree(render(MINIMAL), copy)
+    containers.build(copy, "edited")
+    assert "Installed" not in containers.build(copy, "edited")
 
     (copy / "README.md").write_text("Another text.\n")
     (copy / ".env").write_text("SECURITY__API_KEYS='{}'\n")
-    edit(
-        copy / "src/app/__init__.py", (copy / "src/app/__init__.py").read_text(), '"""Edited."""\n'
-    )
-    log = containers.build(copy, image)
+    (copy / "src/app/yours.py").write_text('"""Edited."""\n')
+    log = containers.build(copy, "edited")
     assert re.findall(r"^Installed (\d+) package", log, re.MULTILINE) == ["1"], log
 
 
+@pytest.mark.system
 def test_compose_starts_the_service_and_takes_a_lock_file(
-    containers: Containers, daemon: dict[str, str], project: Path, tmp_path: Path, answers: Answers
+    containers: Containers, daemon: dict[str, str], render: Render, tmp_path: Path
 ) -> None:
     """The very command of the docs, but for the timers of the health check, which need systemd."""
-    copy = tmp_path / f"composed-{answers['llm']}".lower()
-    shutil.copytree(project, copy)
+    copy = tmp_path / "composed"
+    shutil.copytree(render(LLM), copy)
     run(tool("uv"), "lock", "--quiet", cwd=copy)
     compose, env = tool("docker-compose"), {**daemon, "PORT": str(free_port())}
     try:
@@ -187,9 +175,9 @@ def test_compose_starts_the_service_and_takes_a_lock_file(
             assert up.stdout
             assert up.returncode == 0, up.stdout.read()
         until_ready(f"http://127.0.0.1:{env['PORT']}")
-        if answers["llm"]:
-            chat_works(f"http://127.0.0.1:{env['PORT']}", "local-development-key")
+        chat_works(f"http://127.0.0.1:{env['PORT']}", "local-development-key")
     finally:
+        print(run(compose, "logs", cwd=copy, env=env))
         run(compose, "down", "--timeout=20", cwd=copy, env=env)
 
 
@@ -207,7 +195,8 @@ def health_checks(
             subprocess.run(command, env=containers.env, capture_output=True, check=False)
 
 
-def test_compose_waits_for_the_longest_answer(project: Path) -> None:
+def test_compose_waits_for_the_longest_answer(render: Render) -> None:
+    project = render(MINIMAL)
     settings = (project / "src/app/settings.py").read_text()
     longest = sum(
         float(re.findall(rf"{name}: \w+ = ([\d.]+)", settings)[0])
