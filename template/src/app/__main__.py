@@ -1,4 +1,4 @@
-"""`python -m app serve` and `python -m app doctor`: what an image needs, without any other tool."""
+"""`python -m app serve` and `python -m app doctor`: all that production needs."""
 
 import argparse
 import sys
