@@ -12,7 +12,6 @@ from pydantic_ai.models.openai import (
 )
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
-from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
 from app.llm.providers import CallersTools
 
@@ -30,14 +29,15 @@ class ChatModel(CallersTools, OpenAIChatModel):
 def build(kind: str, name: str, key: str | None, base_url: str | None, http: AsyncClient) -> Model:
     """Build the model that settings call `kind:name`; the SDK's own retries are off."""
     client = AsyncOpenAI(api_key=key or "none", base_url=base_url, max_retries=0, http_client=http)
+    provider = OpenAIProvider(openai_client=client)
     if kind == "openai":
-        provider = OpenAIProvider(openai_client=client)
         # What people write is not kept at the provider: the service sends all of it each time.
         unstored = OpenAIResponsesModelSettings(openai_store=False)
         return ResponsesModel(name, provider=provider, settings=unstored)
     if client.base_url.host.endswith(".openai.com"):
-        return ChatModel(name, provider=OpenAIProvider(openai_client=client))
-    # The older `max_tokens` is the name that servers other than OpenAI's own all obey.
-    profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
-    compatible = OpenAICompatibleProvider(kind, openai_client=client)
-    return ChatModel(name, provider=compatible, profile=profile)
+        return ChatModel(name, provider=provider)
+    # Other servers know the older `max_tokens`, and no choice among a part of the tools.
+    older = OpenAIModelProfile(
+        openai_chat_supports_max_completion_tokens=False, openai_chat_supports_allowed_tools=False
+    )
+    return ChatModel(name, provider=provider, profile=older)
