@@ -6,44 +6,53 @@ from pathlib import Path
 
 from projects import commit, edit, run
 
-ORDERS = '''\
-"""Our own part of the service."""
+FILES = {
+    "src/app/orders/__init__.py": '"""Our own part of the service."""\n',
+    "src/app/orders/desk.py": '''\
+"""Where orders are taken."""
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Desk:
+    currency: str
+
+    async def check(self, *, thorough: bool = False) -> str:
+        return f"sells in {self.currency}"
+''',
+    "src/app/orders/routes.py": '''\
+"""Orders over HTTP."""
 
 from fastapi import APIRouter, Request
 
 router = APIRouter()
 
 
-@dataclass(frozen=True)
-class Orders:
-    currency: str
-
-    async def check(self, *, thorough: bool = False) -> str:
-        return f"sold in {self.currency}"
-
-
 @router.get("/orders")
 async def read_orders(request: Request) -> dict[str, str]:
     """Say in what currency we sell."""
-    return {"currency": request.app.state.resources.orders.currency}
-'''
+    return {"currency": request.app.state.resources.desk.currency}
+''',
+    "tests/orders/__init__.py": "",
+    "tests/orders/test_desk.py": """\
+import pytest
 
-TEST_ORDERS = """\
-from app.orders import Orders
+from app.orders.desk import Desk
+
+pytestmark = pytest.mark.anyio
 
 
-async def test_orders_say_their_currency() -> None:
-    assert "EUR" in await Orders("EUR").check()
-"""
-
+async def test_the_desk_says_its_currency() -> None:
+    assert await Desk("EUR").check() == "sells in EUR"
+""",
+}
 # File, what stands there, and what the owner makes of it.
 EDITS = [
     (
         "src/app/main.py",
         "\nfrom app.resources import ",
-        "\nfrom app.orders import router as orders\nfrom app.resources import ",
+        "\nfrom app.orders.routes import router as orders\nfrom app.resources import ",
     ),
     (
         "src/app/main.py",
@@ -58,17 +67,17 @@ EDITS = [
     (
         "src/app/resources.py",
         "\nfrom app.settings import ",
-        "\nfrom app.orders import Orders\nfrom app.settings import ",
+        "\nfrom app.orders.desk import Desk\nfrom app.settings import ",
     ),
     (
         "src/app/resources.py",
         "\n    # Your own resources below.\n",
-        "\n    # Your own resources below.\n    orders: Orders\n",
+        "\n    # Your own resources below.\n    desk: Desk\n",
     ),
     (
         "src/app/resources.py",
         "            # Your own resources below.\n",
-        "            # Your own resources below.\n            orders=Orders(settings.currency),\n",
+        "            # Your own resources below.\n            desk=Desk(settings.currency),\n",
     ),
 ]
 APPENDED = {
@@ -79,8 +88,9 @@ APPENDED = {
 
 def own(project: Path, *, with_uv: bool = False) -> None:
     """Edit the project and commit it; dependencies come by `uv add`, or as it would write them."""
-    (project / "src/app/orders.py").write_text(ORDERS, "utf-8")
-    (project / "tests/test_orders.py").write_text(TEST_ORDERS, "utf-8")
+    for name, text in FILES.items():
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text(text, "utf-8")
     for name, before, after in EDITS:
         edit(project / name, before, after)
     for name, text in APPENDED.items():

@@ -45,6 +45,11 @@ NEXT_VERSION = [
         "    log: LogSettings = LogSettings()\n    poems: int = 2\n",
     ),
     (
+        "template/.env.example.jinja",
+        "# LOG__FORMAT=json\n",
+        "# LOG__FORMAT=json\n# POEMS=2\n",
+    ),
+    (
         "template/src/app/health.py",
         "\nrouter = ",
         "\nVERSION = 2\n\nrouter = ",
@@ -107,7 +112,7 @@ def test_an_update_keeps_what_the_owner_wrote(template: Path, tmp_path: Path) ->
     expected = {
         "src/app/main.py": ["app.include_router(orders)", "app.state.version = 2"],
         "src/app/settings.py": ['currency: str = "EUR"', "poems: int = 2"],
-        "src/app/resources.py": ["orders: Orders", "orders=Orders(settings.currency)"],
+        "src/app/resources.py": ["desk: Desk", "desk=Desk(settings.currency)"],
         "src/app/health.py": ["VERSION = 2"],
         "pyproject.toml": ['"tabulate>=0.9"', '"ruff>=0.16"'],
         "README.md": ["What we sell.", "Now with poems."],
