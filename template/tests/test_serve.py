@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx2
 import pytest
@@ -33,26 +33,28 @@ def process(*arguments: str, **settings: str) -> Iterator[tuple[subprocess.Popen
         running.communicate()
 
 
-def wait_until_ready(running: subprocess.Popen[str], address: str) -> None:
+def wait_until_ready(running: subprocess.Popen[str], client: httpx2.Client) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         assert running.poll() is None, running.communicate()[0]
-        try:
-            if httpx2.get(f"{address}/health/ready").is_success:
+        with suppress(httpx2.TransportError):
+            if client.get("/health/ready").is_success:
                 return
-        except httpx2.TransportError:
-            time.sleep(0.05)
+        time.sleep(0.05)
     pytest.fail("the service was not ready within 30 s")
 
 
 def test_a_stopping_service_is_unready_first_and_then_leaves_with_exit_code_0() -> None:
-    with process("serve", SERVER__READY_DELAY_SECONDS="0.5") as (running, address):
-        wait_until_ready(running, address)
+    with (
+        process("serve", SERVER__READY_DELAY_SECONDS="1") as (running, address),
+        httpx2.Client(base_url=address) as client,
+    ):
+        wait_until_ready(running, client)
         running.send_signal(signal.SIGTERM)
         answers = {200}
         while 503 not in answers:
-            answers.add(httpx2.get(f"{address}/health/ready").status_code)
-        assert httpx2.get(f"{address}/health/live").status_code == 200
+            answers.add(client.get("/health/ready").status_code)
+        assert client.get("/health/live").status_code == 200
         assert running.wait(timeout=10) == 0
 
 
