@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import chdir
 from functools import wraps
 from pathlib import Path
@@ -44,6 +44,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[LEFT_OUT] = dict(sorted(files.items()))
     config.hook.pytest_deselected(items=left_out)
     items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Fail what skips itself where everything was asked for."""
+    report = yield
+    if item.config.option.all and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"With --all no test may be skipped: {report.longrepr}"
+    return report
 
 
 @pytest.hookimpl(trylast=True)
