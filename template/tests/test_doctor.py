@@ -30,6 +30,14 @@ def test_an_unknown_setting_is_reported_once(
     assert capsys.readouterr().out.count("SERVER__PROT: unknown setting") == 1
 
 
+def test_a_misspelt_setting_of_the_environment_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENVIROMENT", "production")
+    assert doctor() == 1
+    assert "did you mean ENVIRONMENT?" in capsys.readouterr().out
+
+
 def test_a_missing_setting_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

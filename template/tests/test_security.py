@@ -109,7 +109,7 @@ def test_a_body_at_the_limit_is_read() -> None:
         assert client.post("/whoami", content=b"x" * 100).status_code == 200
 
 
-def test_a_body_over_the_limit_is_refused_by_its_announced_length() -> None:
+def test_a_body_over_the_limit_is_refused() -> None:
     with serving(SecuritySettings()) as client:
         answer = client.post("/whoami", content=b"x" * 101)
         assert answer.status_code == 413
@@ -117,7 +117,7 @@ def test_a_body_over_the_limit_is_refused_by_its_announced_length() -> None:
         assert answer.json()["code"] == "body_too_large"
 
 
-def test_a_body_over_the_limit_without_an_announced_length_is_cut_off() -> None:
+def test_a_body_of_unknown_length_is_refused_at_the_limit() -> None:
     with serving(SecuritySettings()) as client:
         answer = client.post("/whoami", content=(b"x" * 60 for _ in range(2)))
         assert answer.status_code == 413

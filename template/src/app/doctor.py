@@ -7,6 +7,7 @@ import platform
 import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.metadata import version as version_of
 
@@ -15,7 +16,7 @@ from dotenv import dotenv_values
 from app.about import DISTRIBUTION, version
 from app.checks import check_all
 from app.resources import open_resources
-from app.setting_names import SettingsError, unknown_settings
+from app.setting_names import SettingsError, setting_names, unknown_settings
 from app.settings import Settings, load_settings
 
 
@@ -42,16 +43,17 @@ def doctor(*, as_json: bool = False) -> int:
 
 
 def _settings() -> list[Finding]:
-    given = {**dotenv_values(".env"), **os.environ}
-    unknown = [Finding("settings", False, why) for why in unknown_settings(Settings, given)]
+    known = setting_names(Settings)
+    misspelt = [name for name in os.environ if get_close_matches(name, known, cutoff=0.9)]
+    wrong = unknown_settings(Settings, [*dotenv_values(".env"), *misspelt])
     try:
         settings = load_settings()
     except SettingsError as error:
-        wrong = [Finding("settings", False, line) for line in str(error).splitlines()]
-        return list(dict.fromkeys([*unknown, *wrong]))
+        lines = dict.fromkeys([*wrong, *str(error).splitlines()])
+        return [Finding("settings", False, line) for line in lines]
     seconds = settings.server.shutdown_seconds
     return [
-        *unknown,
+        *(Finding("settings", False, line) for line in wrong),
         Finding("settings", True, f"complete for {settings.environment}"),
         Finding("shutdown", True, f"takes up to {seconds:.0f} s: kill the process no earlier"),
         *asyncio.run(_resources(settings)),

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BodyTooLarge, Forbidden, ServiceError, Unauthorized, respond
+from app.errors import Forbidden, ServiceError, Unauthorized, respond
 from app.resources import Resources
 from app.settings import Settings
 
@@ -34,7 +34,6 @@ class Gate:
         self.app = app
         self.security = settings.security
         self.max_body_bytes = settings.server.max_body_bytes
-        self.too_long = f"The body is longer than {self.max_body_bytes} bytes: send less."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -47,7 +46,6 @@ class Gate:
                 principal = self.authenticate(scope)
                 scope.setdefault("state", {})["principal"] = principal
                 structlog.contextvars.bind_contextvars(principal=principal)
-                self.refuse_long_body(scope)
                 await limits.count_request(principal)
                 held.enter_context(limits.slot())
             except ServiceError as error:
@@ -70,14 +68,8 @@ class Gate:
             )
         return principal
 
-    def refuse_long_body(self, scope: Scope) -> None:
-        """Raise `BodyTooLarge` for a body that announces its length, before any of it is read."""
-        announced = Headers(scope=scope).get("Content-Length", "0")
-        if announced.isdecimal() and int(announced) > self.max_body_bytes:
-            raise BodyTooLarge(self.too_long)
-
     def bounded(self, receive: Receive) -> Receive:
-        """Wrap `receive` so that a body without an announced length is cut off at the limit too."""
+        """Wrap `receive` so that a body is cut off where it exceeds the limit."""
         received = 0
 
         async def receive_within_limit() -> Message:
@@ -86,7 +78,9 @@ class Gate:
             received += len(message.get("body", b""))
             if received > self.max_body_bytes:
                 # FastAPI hides any other kind of error in a body behind a 400.
-                raise HTTPException(413, self.too_long)
+                raise HTTPException(
+                    413, f"The body is longer than {self.max_body_bytes} bytes: send less."
+                )
             return message
 
         return receive_within_limit

@@ -1,10 +1,11 @@
 """Settings by the names that people set, such as `SERVER__PORT`, and what is wrong with them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError as UnreadableError
 
 
@@ -25,17 +26,12 @@ def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
     return names
 
 
-def unknown_settings(model: type[BaseModel], given: Mapping[str, str | None]) -> list[str]:
-    """Return a sentence for each name in `given` that looks like a setting but is none."""
+def unknown_settings(model: type[BaseModel], given: Iterable[str]) -> list[str]:
+    """Return a sentence for each name in `given` that sets nothing in `model`."""
     known = setting_names(model)
-    sections = {name.split("__")[0] for name in known if "__" in name}
-    return [
-        _unknown(name.upper(), known)
-        for name in given
-        if name.upper().split("__")[0] in sections
-        and "__" in name
-        and not name.upper().startswith(tuple(known))
-    ]
+    # Behind the name of a dictionary comes a key of it.
+    unknown = [name for name in map(str.upper, given) if not name.startswith(tuple(known))]
+    return [_unknown(name, known) for name in unknown]
 
 
 @contextmanager
@@ -45,19 +41,16 @@ def explained(model: type[BaseModel]) -> Iterator[None]:
         yield
     except ValidationError as error:
         known = setting_names(model)
-        lines = [
-            _sentence("__".join(str(part) for part in e["loc"]).upper(), e["type"], e["msg"], known)
-            for e in error.errors(include_url=False, include_input=False)
-        ]
-        raise SettingsError("\n".join(lines)) from None
+        raise SettingsError("\n".join(_sentence(e, known) for e in error.errors())) from None
     except UnreadableError as error:
         raise SettingsError(f"{error}: write it as JSON") from None
 
 
-def _sentence(name: str, kind: str, message: str, known: list[str]) -> str:
-    if kind == "extra_forbidden":
+def _sentence(error: ErrorDetails, known: list[str]) -> str:
+    name = "__".join(map(str, error["loc"])).upper()
+    if error["type"] == "extra_forbidden":
         return _unknown(name, known)
-    reason = message.removeprefix("Value error, ")
+    reason = error["msg"].removeprefix("Value error, ")
     return f"{name}: {reason}" if name else reason
 
 
