@@ -18,6 +18,7 @@ from pydantic_ai.messages import ModelResponseStreamEvent, ToolReturnPart, UserP
 from pydantic_ai.models import ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 from pydantic_ai.models.function import FunctionStreamedResponse as FunctionStream
+from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.usage import RequestUsage
@@ -91,7 +92,12 @@ def echo(messages: Messages, info: AgentInfo) -> ModelResponse:
 class _OfflineModel(FunctionModel):
     def __init__(self, *rules: Rule) -> None:
         self.rules = rules
-        super().__init__(self.respond, model_name="offline")
+        profile = ModelProfile(
+            supports_json_schema_output=True,
+            supports_json_object_output=True,
+            supports_image_input=False,
+        )
+        super().__init__(self.respond, model_name="offline", profile=profile)
         self._system = "offline"
 
     async def respond(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:

@@ -1,0 +1,105 @@
+"""Answer for as long as the client is there, and stream events to it as they come.
+
+A client that leaves ends the work for it at once. Everything runs in the task of the request, with
+one more that listens and keeps the connection alive: none for each event.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.errors import ServiceError
+
+Write = Callable[[bytes], Awaitable[None]]
+
+HEARTBEAT = b": ping\n\n"
+
+
+@asynccontextmanager
+async def while_connected(gone: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """Run the body until `gone` returns; what is left of the body is then cancelled and skipped."""
+
+    async def watch() -> None:
+        await gone()
+        presence.reschedule(0)
+
+    try:
+        async with asyncio.timeout(None) as presence:
+            watching = asyncio.create_task(watch())
+            try:
+                yield
+            finally:
+                watching.cancel()
+    except TimeoutError:
+        if not presence.expired():
+            raise
+
+
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class EventStream(Response):
+    """Server-sent events, written by `produce`, with a comment wherever there are none for long.
+
+    The status is sent with the first event, or after `patience_seconds` without any. What `produce`
+    raises before is answered as anywhere else; later a `ServiceError` becomes an event.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        produce: Callable[[Write], Awaitable[None]],
+        failed: Callable[[ServiceError], bytes],
+        *,
+        patience_seconds: float = 10,
+        heartbeat_seconds: float = 15,
+    ) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["Content-Length"]
+        self._produce = produce
+        self._failed = failed
+        self._patience_seconds = patience_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        now = asyncio.get_running_loop().time
+        started, silent_until = False, now() + self._patience_seconds
+
+        async def write(events: bytes) -> None:
+            nonlocal started, silent_until
+            if not started:
+                started = True
+                head = {"status": self.status_code, "headers": self.raw_headers}
+                await send({"type": "http.response.start", **head})
+            silent_until = now() + self._heartbeat_seconds
+            await send({"type": "http.response.body", "body": events, "more_body": True})
+
+        async def attend() -> None:
+            while True:
+                try:
+                    async with asyncio.timeout_at(silent_until):
+                        await disconnected(receive)
+                    return
+                except TimeoutError:
+                    if now() >= silent_until:
+                        await write(HEARTBEAT)
+
+        async with while_connected(attend):
+            try:
+                await self._produce(write)
+            except ServiceError as error:
+                if not started:
+                    raise
+                await write(self._failed(error))
+            except Exception:
+                if started:
+                    await write(self._failed(ServiceError("Something failed here.")))
+                raise
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
