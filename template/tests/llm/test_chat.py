@@ -16,7 +16,7 @@ from pydantic_ai.messages import (
     ToolCallPart,
     UserPromptPart,
 )
-from pydantic_ai.models import Model
+from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 from structlog.testing import capture_logs
 
@@ -65,9 +65,23 @@ async def test_the_services_prompt_stands_before_the_callers(scripted: Scripted)
     model = scripted("Hello.")
     callers = ModelRequest([SystemPromptPart("Rhyme."), UserPromptPart("Hi")])
     await chat_with(model).reply(ChatRequest([callers]))
-    first, second = model.calls[0].messages
-    assert first.parts == [SystemPromptPart(Prompts.load({}).get("chat").render(), timestamp=ANY)]
-    assert second == callers
+    (request,) = model.calls[0].messages
+    prompt = SystemPromptPart(Prompts.load({}).get("chat").render(), timestamp=ANY)
+    assert request.parts == [prompt, *callers.parts]
+
+
+async def test_history_may_begin_with_an_answer(scripted: Scripted) -> None:
+    model = scripted("Hello.")
+    begun = ModelResponse([TextPart("Welcome.")])
+    await chat_with(model).reply(ChatRequest([begun, *asking("Hi").messages]))
+    assert [type(m) for m in model.calls[0].messages] == [ModelRequest, ModelResponse, ModelRequest]
+
+
+async def test_json_without_a_schema_is_refused_where_the_model_cannot(scripted: Scripted) -> None:
+    wanted = ModelRequestParameters(output_mode="prompted")
+    with pytest.raises(BadRequest, match="no JSON") as refused:
+        await chat_with(scripted()).reply(ChatRequest(asking("Hi").messages, parameters=wanted))
+    assert refused.value.param == "response_format"
 
 
 async def test_an_answer_is_as_long_as_the_service_allows_unless_asked_otherwise(
@@ -117,7 +131,7 @@ async def test_images_are_passed_on_where_the_model_takes_them(scripted: Scripte
     model = scripted("A cat.")
     image = ModelRequest([UserPromptPart(["What is it?", ImageUrl("https://example.com/a.png")])])
     await chat_with(model).reply(ChatRequest([image]))
-    assert model.calls[0].messages[-1] == image
+    assert model.calls[0].messages[-1].parts[1:] == image.parts
 
 
 async def test_a_providers_failure_is_the_services_own(scripted: Scripted) -> None:

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from pydantic_ai import ModelRequest
 from pydantic_ai.direct import model_request
+from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 
@@ -34,6 +35,14 @@ async def test_responses_are_not_stored(stub: Stub, http: httpx2.AsyncClient) ->
     assert body["store"] is False
     assert body["max_output_tokens"] == 5
     assert stub.received[-1].headers["authorization"] == "Bearer a-key"
+
+
+async def test_responses_refuse_stop_rather_than_ignore_it(
+    stub: Stub, http: httpx2.AsyncClient
+) -> None:
+    model = build("openai", "m", "a-key", stub.openai_url, http)
+    with pytest.raises(UserError, match="openai-chat"):
+        await sent(stub, model, ModelSettings(stop_sequences=["."]))
 
 
 async def test_a_compatible_server_needs_no_key_and_hears_max_tokens(

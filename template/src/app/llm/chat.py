@@ -15,6 +15,7 @@ import structlog
 from pydantic_ai import BinaryContent, ImageUrl, direct
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, SystemPromptPart
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
+from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
 from app.llm.failures import ContextLengthExceeded, ProviderFailed, translated
@@ -101,11 +102,16 @@ class Chat:
 
     def _call(self, request: ChatRequest) -> dict[str, Any]:
         model = self.models.get(request.model)
-        prompt = ModelRequest([SystemPromptPart(self._prompt.render())])
-        messages = [prompt, *request.messages]
+        messages = self._prompted(request.messages)
         contents = [c for m in messages for part in m.parts for c in _contents(part)]
-        if any(isinstance(c, ImageUrl | BinaryContent) for c in contents) and not _sees(model):
+        profile = _profile(model)
+        has_image = any(isinstance(c, ImageUrl | BinaryContent) for c in contents)
+        if has_image and not profile.get("supports_image_input", True):
             raise BadRequest(f"The model {model.model_name!r} takes no images.", param="messages")
+        wants_json = request.parameters.output_mode == "prompted"
+        if wants_json and not profile.get("supports_json_object_output", True):
+            detail = f"The model {model.model_name!r} writes no JSON without a schema."
+            raise BadRequest(detail, param="response_format")
         texts = [c for c in contents if isinstance(c, str)]
         self._refuse_long(texts + [str(tool) for tool in request.parameters.function_tools])
         most = self.limits.max_output_tokens
@@ -118,6 +124,12 @@ class Chat:
             "model_request_parameters": request.parameters,
             "instrument": False,
         }
+
+    def _prompted(self, messages: Sequence[ModelMessage]) -> list[ModelMessage]:
+        # In one request with the caller's, for some providers know system messages only there.
+        first = messages[0].parts if messages and isinstance(messages[0], ModelRequest) else ()
+        prompt = SystemPromptPart(self._prompt.render())
+        return [ModelRequest([prompt, *first]), *messages[1 if first else 0 :]]
 
     def _refuse_long(self, texts: Sequence[str]) -> None:
         tokens, most = estimated_tokens(texts), self.limits.max_input_tokens
@@ -136,11 +148,11 @@ def _contents(part: object) -> Sequence[object]:
     return content if isinstance(content, list) else [content]
 
 
-def _sees(model: Model) -> bool:
+def _profile(model: Model) -> ModelProfile:
     try:
-        return model.profile.get("supports_image_input", True)
+        return model.profile
     except NotImplementedError:
-        return True  # A row of fallbacks: the one that answers knows what it takes.
+        return ModelProfile()  # A row of fallbacks: the one that answers knows what it takes.
 
 
 def _whole(response: ModelResponse | None) -> ModelResponse:

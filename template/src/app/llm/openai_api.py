@@ -190,7 +190,7 @@ class CompletionRequest(Wire):
             case ResponseFormat(type="json_schema", json_schema=OutputSchema() as wanted):
                 parameters.output_mode = "native"
                 parameters.output_object = OutputObjectDefinition(
-                    wanted.json_schema, wanted.name, wanted.description, wanted.strict or False
+                    wanted.json_schema, wanted.name, wanted.description, wanted.strict
                 )
             case ResponseFormat(type="json_schema"):
                 raise BadRequest("Send the schema too.", param="response_format.json_schema")

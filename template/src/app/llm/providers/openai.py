@@ -4,7 +4,8 @@ from typing import Final
 
 from httpx2 import AsyncClient
 from openai import AsyncOpenAI
-from pydantic_ai.models import Model
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.openai import (
     OpenAIChatModel,
     OpenAIResponsesModel,
@@ -12,6 +13,7 @@ from pydantic_ai.models.openai import (
 )
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.settings import ModelSettings
 
 from app.llm.providers import CallersTools
 
@@ -20,6 +22,15 @@ DEFAULT_MODEL: Final = "openai:gpt-6-luna"
 
 class ResponsesModel(CallersTools, OpenAIResponsesModel):
     """`openai:…`"""
+
+    def prepare_request(
+        self,
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> tuple[ModelSettings | None, ModelRequestParameters]:
+        if (model_settings or {}).get("stop_sequences"):
+            raise UserError("OpenAI's Responses API has no stop; a model openai-chat:… takes it.")
+        return super().prepare_request(model_settings, model_request_parameters)
 
 
 class ChatModel(CallersTools, OpenAIChatModel):
