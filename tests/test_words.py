@@ -15,7 +15,7 @@ WORDS = {
     "llm": r"(?<!fu)llm|openai|anthropic|claude|gpt|pydantic.?ai|prompt|chat|completion|offline"
     r"|language model|model (calls?|names?|ids?|answers?)|[a-z]_tokens|jinja|tenacity",
     "docker": r"docker|compose\b|container|\bimages?\b|podman|buildah|hadolint",
-    "ci": r"github|gitlab|dependabot|renovate|workflow|pipeline|continuous integration|\bci\b",
+    "ci": r"github|gitlab|dependabot|renovate|workflow|pipeline|continuous integration|(?<!\")\bci\b",
     "llm_provider=openai": r"openai",
     "llm_provider=anthropic": r"anthropic|claude",
     "ci_provider=github": r"github|dependabot",
