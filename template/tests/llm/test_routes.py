@@ -152,6 +152,11 @@ def test_what_is_no_json_is_a_bad_request(serve: Serve) -> None:
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
 
+def test_a_body_of_another_type_is_a_bad_request(serve: Serve) -> None:
+    answer = serve().post(PATH, content=b'{"messages": []}', headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 400
+
+
 def test_too_long_a_conversation_is_refused_with_the_limit(serve: Serve) -> None:
     client = serve(settings=llm_settings(max_input_tokens=1_000))
     with pytest.raises(openai.BadRequestError, match="1000") as refused:

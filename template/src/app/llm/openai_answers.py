@@ -9,17 +9,7 @@ import time
 import uuid
 from collections.abc import Mapping
 
-from pydantic_ai.messages import (
-    ModelResponse,
-    ModelResponseStreamEvent,
-    PartDeltaEvent,
-    PartEndEvent,
-    PartStartEvent,
-    TextPart,
-    TextPartDelta,
-    ToolCallPart,
-    ToolCallPartDelta,
-)
+from pydantic_ai import messages as ai
 from pydantic_ai.usage import RequestUsage
 from starlette.responses import JSONResponse, Response
 
@@ -28,7 +18,7 @@ from app.errors import ServiceError
 Json = dict[str, object]
 
 
-def completion(response: ModelResponse, model: str) -> Json:
+def completion(response: ai.ModelResponse, model: str) -> Json:
     """Make the body that answers a request for `model`."""
     message: Json = {"role": "assistant", "content": response.text, "refusal": _refusal(response)}
     if calls := response.tool_calls:
@@ -56,25 +46,25 @@ class Chunks:
     def first(self) -> bytes:
         return self._chunk({"role": "assistant", "content": ""})
 
-    def of(self, event: ModelResponseStreamEvent) -> bytes:
+    def of(self, event: ai.ModelResponseStreamEvent) -> bytes:
         """Return the chunk for `event`; it is empty where clients are told nothing."""
         match event:
-            case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+            case ai.PartDeltaEvent(delta=ai.TextPartDelta(content_delta=text)):
                 return self._before_text + json.dumps(text).encode() + self._after_text
-            case PartStartEvent(part=TextPart(content=text)):
+            case ai.PartStartEvent(part=ai.TextPart(content=text)):
                 return self._chunk({"content": text}) if text else b""
-            case PartStartEvent(index=index, part=ToolCallPart() as part):
+            case ai.PartStartEvent(index=index, part=ai.ToolCallPart() as part):
                 self._positions[index] = len(self._positions)
                 call = _tool_call(part.tool_name, _fragment(part.args), part.tool_call_id)
                 return self._called(index, call)
-            case PartDeltaEvent(index=index, delta=ToolCallPartDelta(args_delta=args)) if args:
+            case ai.PartDeltaEvent(index=index, delta=ai.ToolCallPartDelta(args_delta=args)):
                 return self._called(index, {"function": {"arguments": _fragment(args)}})
-            case PartEndEvent(index=index, part=ToolCallPart(args=args)) if not args:
+            case ai.PartEndEvent(index=index, part=ai.ToolCallPart(args=args)) if not args:
                 # Clients read arguments as JSON, where there are none too.
                 return self._called(index, {"function": {"arguments": "{}"}})
         return b""
 
-    def last(self, response: ModelResponse) -> bytes:
+    def last(self, response: ai.ModelResponse) -> bytes:
         """Return what ends the stream of an answer that turned out as `response`."""
         refusal = _refusal(response)
         end = self._chunk({"refusal": refusal} if refusal else {}, _finish_reason(response))
@@ -124,14 +114,14 @@ def _fragment(args: str | Mapping[str, object] | None) -> str:
     return args if isinstance(args, str) else json.dumps(args) if args else ""
 
 
-def _finish_reason(response: ModelResponse) -> str:
+def _finish_reason(response: ai.ModelResponse) -> str:
     reason = response.finish_reason or "stop"
     # Some providers call an answer complete that asks for tools.
     called = reason == "tool_call" or (reason == "stop" and response.tool_calls)
     return "tool_calls" if called else reason
 
 
-def _refusal(response: ModelResponse) -> object:
+def _refusal(response: ai.ModelResponse) -> object:
     return (response.provider_details or {}).get("refusal")
 
 

@@ -11,19 +11,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_ai import BinaryContent, ImageUrl, ToolDefinition
-from pydantic_ai.messages import (
-    ModelMessage,
-    ModelRequest,
-    ModelRequestPart,
-    ModelResponse,
-    ModelResponsePart,
-    SystemPromptPart,
-    TextPart,
-    ToolCallPart,
-    ToolReturnPart,
-    UserContent,
-    UserPromptPart,
-)
+from pydantic_ai import messages as ai
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
@@ -32,8 +20,7 @@ from app.llm.chat import ChatRequest
 
 from app.errors import BadRequest
 
-UNSUPPORTED = {"audio", "function_call", "functions", "logit_bias", "prediction", "top_logprobs"}
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+UNSUPPORTED = {"audio", "function_call", "functions", "logit_bias", "logprobs", "prediction"}
 
 
 class Wire(BaseModel):
@@ -46,7 +33,7 @@ class TextPiece(Wire):
 
 
 class ImageLocation(Wire):
-    url: Annotated[str, Field(pattern=r"^(https?://|data:image/)")]
+    url: str = Field(pattern=r"^(https?://|data:image/)")
     detail: Literal["auto", "low", "high"] = "auto"
 
 
@@ -95,11 +82,14 @@ class ToolMessage(Wire):
 Message = SystemMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-class Function(Wire):
-    name: Name
+class Named(Wire):
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     description: str | None = None
-    parameters: dict[str, Any] | None = None
     strict: bool | None = None
+
+
+class Function(Named):
+    parameters: dict[str, Any] | None = None
 
 
 class Tool(Wire):
@@ -107,11 +97,8 @@ class Tool(Wire):
     function: Function
 
 
-class OutputSchema(Wire):
-    name: Name
-    description: str | None = None
-    json_schema: Annotated[dict[str, Any], Field(alias="schema")] = {}
-    strict: bool | None = None
+class OutputSchema(Named):
+    json_schema: dict[str, Any] = Field({}, alias="schema")
 
 
 class ResponseFormat(Wire):
@@ -130,33 +117,33 @@ class CompletionRequest(Wire):
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    max_completion_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | Tool | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
-    n: Literal[1] | None = None
-    logprobs: Literal[False] | None = None
+    n: int | None = Field(None, ge=1, le=1)
     modalities: list[Literal["text"]] | None = None
 
     @model_validator(mode="before")
     @classmethod
     def refuse_what_cannot_be_sent_on(cls, body: object) -> object:
         # Python reads NaN and half of a surrogate pair as JSON; nobody else does.
-        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+        if isinstance(body, dict):
+            json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
         return body
 
     def to_chat(self) -> ChatRequest:
         """Raises `BadRequest` where a part is not supported or does not fit another."""
-        for name in sorted(UNSUPPORTED & (self.model_extra or {}).keys()):
-            if (self.model_extra or {})[name] is not None:
+        for name, value in (self.model_extra or {}).items():
+            if name in UNSUPPORTED and value not in (None, False):
                 raise BadRequest(f"{name} is not supported here: leave it out.", param=name)
         return ChatRequest(self._messages(), self.model, self._settings(), self._parameters())
 
@@ -196,16 +183,16 @@ class CompletionRequest(Wire):
                 raise BadRequest("Send the schema too.", param="response_format.json_schema")
         return parameters
 
-    def _messages(self) -> list[ModelMessage]:
+    def _messages(self) -> list[ai.ModelMessage]:
         answers = (message for message in self.messages if isinstance(message, AssistantMessage))
         tools = {call.id: call.function.name for a in answers for call in a.tool_calls or ()}
-        messages: list[ModelMessage] = []
+        messages: list[ai.ModelMessage] = []
         # The results of tools that were called together have to stay together.
         for answered, group in groupby(self.messages, lambda m: m.role == "assistant"):
             if answered:
                 messages += [_answer(m) for m in group if isinstance(m, AssistantMessage)]
             else:
-                messages.append(ModelRequest([_request_part(m, tools) for m in group]))
+                messages.append(ai.ModelRequest([_request_part(m, tools) for m in group]))
         return messages
 
 
@@ -220,29 +207,33 @@ def _tool(function: Function) -> ToolDefinition:
     )
 
 
-def _answer(message: AssistantMessage) -> ModelResponse:
+def _answer(message: AssistantMessage) -> ai.ModelResponse:
     text = _joined(message.content or message.refusal or "")
-    parts: list[ModelResponsePart] = [TextPart(text)] if text else []
+    parts: list[ai.ModelResponsePart] = [ai.TextPart(text)] if text else []
     called = [(call.function, call.id) for call in message.tool_calls or ()]
-    return ModelResponse([*parts, *(ToolCallPart(f.name, f.arguments, id) for f, id in called)])
+    return ai.ModelResponse(
+        [*parts, *(ai.ToolCallPart(f.name, f.arguments, id) for f, id in called)]
+    )
 
 
-def _request_part(message: Message, tools: Mapping[str, str]) -> ModelRequestPart:
+def _request_part(message: Message, tools: Mapping[str, str]) -> ai.ModelRequestPart:
     if isinstance(message, UserMessage):
         content = message.content
-        return UserPromptPart(content if isinstance(content, str) else list(map(_piece, content)))
+        return ai.UserPromptPart(
+            content if isinstance(content, str) else list(map(_piece, content))
+        )
     if isinstance(message, ToolMessage):
         if not (name := tools.get(message.tool_call_id)):
             raise BadRequest(f"Nothing called {message.tool_call_id!r}.", param="messages")
-        return ToolReturnPart(name, _joined(message.content), message.tool_call_id)
-    return SystemPromptPart(_joined(message.content or ""))
+        return ai.ToolReturnPart(name, _joined(message.content), message.tool_call_id)
+    return ai.SystemPromptPart(_joined(message.content or ""))
 
 
 def _joined(text: Text) -> str:
     return text if isinstance(text, str) else "".join(piece.text for piece in text)
 
 
-def _piece(piece: TextPiece | ImagePiece) -> UserContent:
+def _piece(piece: TextPiece | ImagePiece) -> ai.UserContent:
     if isinstance(piece, TextPiece):
         return piece.text
     url, detail = piece.image_url.url, {"detail": piece.image_url.detail}

@@ -25,9 +25,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     for status in (400, 401, 403, 404, 413, 429, 500, 502, 503, 504)
 }
 _ERRORS["default"] = {"description": "Any other error", "content": _CONTENT}
-_STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
-}
+_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
 router = APIRouter(prefix="/v1", tags=["chat"], dependencies=[NEEDS_KEY], responses=_ERRORS)
 
