@@ -5,36 +5,37 @@ text or left out, never made up, so that validation finds what is missing.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, cast
-
-from pydantic import JsonValue
+from typing import Any, Final
 
 Schema = Mapping[str, Any]
 
-_PATTERNS: Final = {
-    "number": r"-?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?",
-    "integer": r"-?\d{1,15}(?:,\d{3}){0,4}",
-    "boolean": "yes|no|true|false",
-    "date": r"\d{4}-\d\d-\d\d",
+# Type or format -> what a value looks like in a text, and how it is read.
+_KINDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "integer": (r"-?\d{1,15}(?:,\d{3}){0,4}", lambda found: int(found.replace(",", ""))),
+    "number": (
+        r"-?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?",
+        lambda found: float(found.replace(",", "")),
+    ),
+    "boolean": ("yes|no|true|false", lambda found: found in ("yes", "true")),
+    "date": (r"\d{4}-\d\d-\d\d", str),
 }
 _MAX_CHARACTERS: Final = 20_000
 # A schema comes from the caller, and `$ref` can unfold it without end.
 _MAX_FIELDS: Final = 150
 
 
-def fill(schema: Schema, text: str) -> dict[str, JsonValue]:
+def fill(schema: Schema, text: str) -> dict[str, Any]:
     """Return the fields of the object `schema` that `text` has a value for.
 
     A value stands behind its field's name ("Total: 12.50"). A required one may also be the next
     of its kind, and a required string the whole text. What is no JSON schema has no fields.
     """
-    try:
+    with suppress(AttributeError, LookupError, TypeError):
         filler = _Filler(text[:_MAX_CHARACTERS].strip(), schema.get("$defs", {}))
         return filler.object(filler.resolved(schema))
-    except (AttributeError, LookupError, TypeError):
-        return {}
+    return {}
 
 
 def words(text: str) -> list[str]:
@@ -43,85 +44,74 @@ def words(text: str) -> list[str]:
 
 
 class _Filler:
-    def __init__(self, text: str, defs: Mapping[str, Schema]) -> None:
-        self.text, self.defs, self.fields_left = text, defs, _MAX_FIELDS
+    """Finds values in a text; one that it does not find is a `LookupError`."""
+
+    def __init__(self, text: str, definitions: Mapping[str, Schema]) -> None:
+        self.text, self.definitions, self.fields_left = text, definitions, _MAX_FIELDS
         # Without the values that have been taken: each fills one field.
         self.rest = text
 
-    def resolved(self, schema: Schema) -> Schema:
-        return self.defs[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
-
-    def object(self, schema: Schema) -> dict[str, JsonValue]:
-        found: dict[str, JsonValue] = {}
+    def object(self, schema: Schema) -> dict[str, Any]:
         fields, required = schema.get("properties", {}), schema.get("required", [])
+        found: dict[str, Any] = {}
         # A value goes to the field that the text names before it goes to another by its type.
         for name in sorted(fields, key=lambda name: not re.search(_label(name), self.text, re.I)):
             with suppress(LookupError):
                 found[name] = self.value(fields[name], name, name in required)
-        return {name: found[name] for name in fields if name in found}
+        return found
 
-    def value(self, schema: Schema, name: str, required: bool) -> JsonValue:
+    def value(self, schema: Schema, name: str, required: bool) -> Any:
         self.fields_left -= 1
         if self.fields_left < 0:
             raise LookupError(name)
         schema = self.resolved(schema)
-        kind = schema.get("type")
-        options = schema.get("anyOf") or schema.get("oneOf") or []
-        if isinstance(kind, list):
-            options = [{**schema, "type": each} for each in kind]
+        options = schema.get("anyOf", [])
         for option in options:
             with suppress(LookupError):
                 return self.value(option, name, required and {"type": "null"} not in options)
+        kind = schema.get("type")
         if "const" in schema or kind == "null":
-            return cast(JsonValue, schema.get("const"))
+            return schema.get("const")
         if "enum" in schema:
             members = {str(member).lower(): member for member in schema["enum"]}
-            return cast(
-                JsonValue, members[self.take("|".join(map(re.escape, members)), name, True)]
-            )
+            return members[self.take("|".join(map(re.escape, members)), name, anywhere=True)]
         if kind == "object":
             data = self.object(schema)
-            if set(schema.get("required", [])) <= set(data):
+            if data.keys() >= set(schema.get("required", [])):
                 return data
         if kind == "array":
             return self.several(schema.get("items", {}), name, required)
-        if kind == "string" and schema.get("format") not in _PATTERNS:
-            return self.string(name, required and "pattern" not in schema)
-        found = self.take(_PATTERNS[schema.get("format", kind)], name, required)
-        if kind == "boolean":
-            return found in ("yes", "true")
-        if kind == "string":
-            return found
-        digits = found.replace(",", "")
-        return float(digits) if "." in digits else int(digits)
+        if kind == "string" and schema.get("format") not in _KINDS:
+            return self.string(name, whole=required and "pattern" not in schema)
+        pattern, read = _KINDS[schema.get("format", kind)]
+        return read(self.take(pattern, name, required))
 
-    def several(self, items: Schema, name: str, required: bool) -> list[JsonValue]:
+    def several(self, items: Schema, name: str, required: bool) -> list[Any]:
         """Take values as long as there are any."""
-        found: list[JsonValue] = []
-        before = ""
+        before = self.rest
         with suppress(LookupError):
-            while before != self.rest:
-                before = self.rest
-                found.append(self.value(items, name, required))
-        return found
+            first = self.value(items, name, required)
+            return [first, *(self.several(items, name, required) if self.rest != before else [])]
+        return []
 
     def string(self, name: str, whole: bool) -> str:
-        behind = _label(name) + r"\s*(?:[:=]|is\b)[ \t]*([^\s;][^\n;]*)"
-        if said := re.search(behind, self.text, re.IGNORECASE):
-            return said[1].rstrip(" .")
-        if whole and self.text:
-            return self.text
-        raise LookupError(name)
+        said = re.search(_label(name) + r"\s*(?:[:=]|is\b)[ \t]*([^\s;][^\n;]*)", self.text, re.I)
+        if not said and not (whole and self.text):
+            raise LookupError(name)
+        return said[1].rstrip(" .") if said else self.text
 
     def take(self, pattern: str, name: str, anywhere: bool) -> str:
         """Take what matches `pattern` closely behind `name`, or `anywhere`."""
         for place in (_label(name) + ".{0,40}?", *[""] * anywhere):
             whole = rf"{place}(?<![\w.,-])({pattern})(?![\w-]|[.,]\d)"
-            if found := re.search(whole, self.rest, re.IGNORECASE):
+            if found := re.search(whole, self.rest, re.I):
                 start, end = found.span(1)
                 self.rest = self.rest[:start] + " " * (end - start) + self.rest[end:]
                 return found[1].lower()
         raise LookupError(name)
+
+    def resolved(self, schema: Schema) -> Schema:
+        return self.definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
 
 
 def _label(name: str) -> str:

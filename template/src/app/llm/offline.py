@@ -1,6 +1,6 @@
 """The model that answers when no provider is set up: deterministic, and it says what it is.
 
-It behaves as a provider does (chunks, limits, stop sequences, tool calls, JSON), so that all that
+It behaves as a provider does (pieces, limits, stop sequences, tool calls, JSON), so that all that
 is built on a model runs for real without a key. What it answers is decided by rules, asked in
 turn; a part of the service that needs answers of its own kind brings a rule.
 """
@@ -10,14 +10,12 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic_ai import ModelMessage, ModelResponse, RunContext, TextPart, ToolCallPart
 from pydantic_ai.messages import ModelResponseStreamEvent, ToolReturnPart, UserPromptPart
-from pydantic_ai.models import ModelRequestParameters, StreamedResponse
-from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
-from pydantic_ai.models.function import FunctionStreamedResponse as FunctionStream
+from pydantic_ai.models import CompletedStreamedResponse, ModelRequestParameters, StreamedResponse
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
@@ -47,17 +45,15 @@ def user_texts(messages: Messages) -> list[str]:
 
 def call_a_tool(messages: Messages, info: AgentInfo) -> ModelResponse | None:
     """Call a tool where one has to be called, or where the user's last message names one."""
-    choice = (info.model_settings or {}).get("tool_choice")
-    must = choice == "required" or isinstance(choice, list)
+    choice = (info.model_settings or {}).get("tool_choice") or "auto"
+    if choice == "none" or (choice == "auto" and _tool_returns(messages)):
+        return None
     tools = [t for t in info.function_tools if not isinstance(choice, list) or t.name in choice]
-    said = set(words(_last_text(messages)))
+    said = words(_last_text(messages))
     # The longest word stands for the name: "weather" for `get_weather`.
     named = [t for t in tools if max(words(t.name), key=len, default="") in said]
-    if not tools or choice == "none":
-        return None
-    if not must and (not named or _tool_returns(messages)):
-        return None
-    return _call([*named, *tools][0], messages)
+    wanted = named if choice == "auto" else [*named, *tools]
+    return _call(wanted[0], messages) if wanted else None
 
 
 def fill_the_output(messages: Messages, info: AgentInfo) -> ModelResponse | None:
@@ -67,10 +63,9 @@ def fill_the_output(messages: Messages, info: AgentInfo) -> ModelResponse | None
         return _call(info.output_tools[0], messages)
     if wanted.output_mode not in ("native", "prompted"):
         return None
-    schema = wanted.output_object.json_schema if wanted.output_object else {}
-    data = fill(schema, _last_text(messages))
-    if not {"properties", "$ref"} & schema.keys():
-        data["answer"] = echo(messages, info).text
+    data: dict[str, Any] = {"answer": echo(messages, info).text}
+    if wanted.output_object:
+        data = fill(wanted.output_object.json_schema, _last_text(messages))
     return ModelResponse([TextPart(json.dumps(data, ensure_ascii=False))])
 
 
@@ -83,10 +78,8 @@ def quote_the_tools(messages: Messages, info: AgentInfo) -> ModelResponse | None
 def echo(messages: Messages, info: AgentInfo) -> ModelResponse:
     """Repeat what the user wrote, so that one sees what arrived."""
     said = [f'"{" ".join(text.split())[:300]}"' for text in user_texts(messages)]
-    answer = f"no AI wrote this answer. You wrote {said[-1] if said else 'nothing'}."
-    if said[1:]:
-        answer += f" Before that, in message {len(said) - 1}, you wrote {said[-2]}."
-    return say(answer)
+    last = " and then ".join(said[-2:]) or "nothing"
+    return say(f"no AI wrote this answer. You wrote {last}.")
 
 
 class _OfflineModel(FunctionModel):
@@ -98,17 +91,13 @@ class _OfflineModel(FunctionModel):
             supports_image_input=False,
         )
         super().__init__(self.respond, model_name="offline", profile=profile)
-        self._system = "offline"
 
     async def respond(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         response = next(filter(None, (rule(messages, info) for rule in self.rules)))
         _limit(response, info.model_settings or {})
-        asked = [info.instructions or "", *(_text(p) for x in messages for p in x.parts)]
-        answered = [_text(part) for part in response.parts]
-        response.usage = RequestUsage(
-            input_tokens=len(_tokens(" ".join(asked))),
-            output_tokens=len(_tokens("".join(answered))),
-        )
+        asked = sum(len(_tokens(_text(part))) for message in messages for part in message.parts)
+        answered = sum(len(_tokens(_text(part))) for part in response.parts)
+        response.usage = RequestUsage(input_tokens=asked, output_tokens=answered)
         return response
 
     @asynccontextmanager
@@ -120,51 +109,38 @@ class _OfflineModel(FunctionModel):
         run_context: RunContext[Any] | None = None,
     ) -> AsyncGenerator[StreamedResponse]:
         response = await self.request(messages, model_settings, model_request_parameters)
-        yield _Stream(model_request_parameters, "offline", _chunks(response), response=response)
+        yield _Stream(
+            response, model_request_parameters=model_request_parameters, replay_events=True
+        )
 
 
-@dataclass(kw_only=True)
-class _Stream(FunctionStream):
-    """Adds what a provider says last: why the answer ended, and how many tokens it took."""
-
-    response: ModelResponse
+class _Stream(CompletedStreamedResponse):
+    """Gives an answer's text token by token, and each tool call as a whole."""
 
     async def _get_event_iterator(self) -> AsyncIterator[ModelResponseStreamEvent]:
-        async for event in super()._get_event_iterator():
-            yield event
-        self._usage = self.response.usage
-        self.finish_reason = self.response.finish_reason
-        self.provider_details = self.response.provider_details
-
-
-async def _chunks(response: ModelResponse) -> AsyncIterator[str | DeltaToolCalls]:
-    for index, part in enumerate(response.parts):
-        if call := isinstance(part, ToolCallPart):
-            yield {index: DeltaToolCall(part.tool_name, tool_call_id=part.tool_call_id)}
-        for token in _tokens(_text(part)):
-            await asyncio.sleep(0)
-            yield {index: DeltaToolCall(json_args=token)} if call else token
+        parts = self._parts_manager
+        for index, part in enumerate(self.response.parts):
+            if not isinstance(part, TextPart):
+                yield parts.handle_part(vendor_part_id=index, part=part)
+                continue
+            for token in _tokens(part.content):
+                await asyncio.sleep(0)
+                for event in parts.handle_text_delta(vendor_part_id=index, content=token):
+                    yield event
 
 
 def _limit(response: ModelResponse, settings: ModelSettings) -> None:
-    """End the answer before a stop sequence or after `max_tokens`, and say why it ended."""
+    """End a text before a stop sequence or after `max_tokens`, and say why the answer ended."""
     stops = "|".join(map(re.escape, filter(None, settings.get("stop_sequences") or [])))
-    cut = False
+    response.finish_reason = "tool_call" if response.tool_calls else "stop"
     for part in response.parts:
-        text = _text(part)
-        if stops and isinstance(part, TextPart):
-            text = re.split(stops, text, maxsplit=1)[0]
-        tokens = _tokens(text)
-        most = settings.get("max_tokens", len(tokens))
-        cut = cut or len(tokens) > most
         if isinstance(part, TextPart):
-            part.content = "".join(tokens[:most])
-        elif isinstance(part, ToolCallPart):
-            part.args = "".join(tokens[:most])
-    response.finish_reason = "length" if cut else "tool_call" if response.tool_calls else "stop"
-    # What the provider itself called it: a stream without this was cut.
-    raw = response.finish_reason.replace("tool_call", "tool_calls")
-    response.provider_details = {"finish_reason": raw}
+            text = re.split(stops or r"\Z", part.content, maxsplit=1)[0]
+            part.content = "".join(_tokens(text)[: settings.get("max_tokens")])
+            if part.content != text:
+                response.finish_reason = "length"
+    # A provider names its own reason, too: a stream without one was cut.
+    response.provider_details = {"finish_reason": response.finish_reason}
 
 
 def _call(tool: ToolDefinition, messages: Messages) -> ModelResponse:
@@ -186,9 +162,8 @@ def _text(part: object) -> str:
     if isinstance(part, ToolCallPart):
         return part.args_as_json_str()
     content = getattr(part, "content", "")
-    return (
-        content if isinstance(content, str) else "".join(x for x in content if isinstance(x, str))
-    )
+    pieces = [content] if isinstance(content, str) else content
+    return "".join(piece for piece in pieces if isinstance(piece, str))
 
 
 def _tokens(text: str) -> list[str]:
