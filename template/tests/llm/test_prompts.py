@@ -7,8 +7,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from jinja2.exceptions import SecurityError
 
-from app.llm.prompts import Prompt, PromptError, Prompts, locked, main
+from app.llm.prompts import FOLDER, Prompt, PromptError, Prompts, locked, main
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 GREETING = """+++
@@ -34,7 +35,7 @@ def write(folder: Path, text: str, *, version: int) -> None:
     (folder / "greet" / f"{version}.md").write_text(text)
 
 
-@pytest.mark.parametrize("prompt", Prompts.load({}).all, ids=str)
+@pytest.mark.parametrize("prompt", Prompts.load({}).versions.values(), ids=str)
 def test_a_prompt_of_the_service_renders_as_in_its_snapshot(prompt: Prompt) -> None:
     snapshot = SNAPSHOTS / prompt.name / f"{prompt.version}.md"
     assert snapshot.exists(), f"{prompt} has no snapshot: write {snapshot}"
@@ -43,10 +44,8 @@ def test_a_prompt_of_the_service_renders_as_in_its_snapshot(prompt: Prompt) -> N
 
 
 def test_all_prompts_of_the_service_are_locked() -> None:
-    import app
-
-    prompts = Path(app.__file__).parent / "prompts"
-    drafts = [p for p in Prompts.load({}).all if p.version not in locked(prompts / p.name)]
+    prompts = Prompts.load({}).versions.values()
+    drafts = [str(p) for p in prompts if p.version not in locked(FOLDER / p.name)]
     assert drafts == [], "`poe prompt lock` publishes them"
 
 
@@ -69,7 +68,7 @@ def test_a_missing_or_undeclared_input_is_an_error(folder: Path, inputs: dict[st
 
 def test_a_template_cannot_reach_into_python(folder: Path) -> None:
     write(folder, GREETING.replace("{{ name }}", "{{ name.__class__.mro() }}"), version=10)
-    with pytest.raises(PromptError, match="greet/10"):
+    with pytest.raises(SecurityError):
         Prompts.load({}, folder).get("greet").render(name="Ada")
 
 
@@ -80,7 +79,7 @@ def test_a_template_cannot_reach_into_python(folder: Path) -> None:
         ("{{ name }}", "you", "declares the inputs"),
         ("{{ name }}", "{{ name", "unexpected"),
         ("temperature", "temprature", "unknown parameters"),
-        ("description", "about", "description: Field required; about: Extra"),
+        ("description", "about", r"description\n  Field required.*about\n  Extra"),
         ("+++", "---", "front matter"),
     ],
 )
@@ -88,7 +87,7 @@ def test_a_prompt_that_cannot_work_is_refused_at_the_start(
     folder: Path, old: str, new: str, message: str
 ) -> None:
     write(folder, GREETING.replace(old, new), version=10)
-    with pytest.raises(PromptError, match=f"greet/10: .*{message}"):
+    with pytest.raises(PromptError, match=f"(?s)greet/10: .*{message}"):
         Prompts.load({}, folder)
 
 
@@ -100,16 +99,16 @@ def test_an_unknown_version_is_refused_with_those_there_are(folder: Path) -> Non
 
 
 def test_a_published_version_cannot_change(folder: Path) -> None:
-    assert main(["lock"], folder) == 0
+    main(["lock"], folder)
     write(folder, GREETING.replace("Hello", "Hi"), version=2)
-    with pytest.raises(PromptError, match=r"greet/2 changed .* write greet/11.md"):
+    with pytest.raises(PromptError, match=r"greet/2: it changed .* write a new version"):
         Prompts.load({}, folder)
 
 
 def test_parameters_are_part_of_what_was_published(folder: Path) -> None:
-    assert main(["lock"], folder) == 0
+    main(["lock"], folder)
     write(folder, GREETING.replace("0.2", "0.3"), version=2)
-    with pytest.raises(PromptError, match="greet/2 changed"):
+    with pytest.raises(PromptError, match="greet/2: it changed"):
         Prompts.load({}, folder)
 
 
@@ -126,7 +125,7 @@ def test_a_new_version_is_a_draft_until_it_is_locked(folder: Path) -> None:
 
 
 def test_list_shows_each_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list"], folder) == 0
+    main(["list"], folder)
     second, tenth = capsys.readouterr().out.splitlines()
     assert second.split()[:2] == ["greet/2", "draft"]
     assert tenth.split()[:3] == ["greet/10", "active", "draft"]
@@ -134,16 +133,21 @@ def test_list_shows_each_version(folder: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_show_and_render_print_a_prompt(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "greet"], folder) == 0
-    assert main(["render", "greet@2", "--input", "name=Ada = Eve"], folder) == 0
+    main(["show", "greet"], folder)
+    main(["render", "greet@2", "--input", "name=Ada = Eve"], folder)
     assert capsys.readouterr().out == "Good day, {{ name }}!\nHello Ada = Eve!\n"
 
 
-def test_a_command_that_fails_says_why(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", "part"], folder) == 1
-    assert main(["render", "greet"], folder) == 1
-    assert "no prompt part/" in (said := capsys.readouterr().err)
-    assert "takes the inputs ['name']" in said
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [(["show", "part"], "no prompt part/"), (["render", "greet"], "takes the inputs ['name']")],
+)
+def test_a_command_that_fails_says_why(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(arguments, folder)
+    assert reason in capsys.readouterr().err
 
 
 async def test_the_check_names_the_active_versions(folder: Path) -> None:

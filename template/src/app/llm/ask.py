@@ -5,13 +5,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from pydantic_ai.messages import (
-    ModelRequest,
-    PartDeltaEvent,
-    PartStartEvent,
-    TextPart,
-    TextPartDelta,
-)
+from pydantic_ai import ModelRequest, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
 
 from app.llm.chat import ChatRequest
 
@@ -26,37 +20,31 @@ async def ask(text: str, settings: Settings) -> None:
     """Print the answer as it comes, and to stderr who gave it and what it took."""
     request = ChatRequest([ModelRequest.user_text_prompt(text)])
     async with open_resources(settings) as resources, resources.chat.stream(request) as stream:
-        try:
-            async for event in stream:
-                match event:
-                    case (
-                        PartStartEvent(part=TextPart(content=new))
-                        | PartDeltaEvent(delta=TextPartDelta(content_delta=new))
-                    ):
-                        print(new, end="", flush=True)
-        finally:
-            print()
+        async for event in stream:
+            match event:
+                case PartStartEvent(part=TextPart(content=new)):
+                    print(new, end="", flush=True)
+                case PartDeltaEvent(delta=TextPartDelta(content_delta=new)):
+                    print(new, end="", flush=True)
+        print()
     used = stream.usage
     took = f"{used.input_tokens} tokens in, {used.output_tokens} out"
     print(f"{stream.model_name}: {took}", file=sys.stderr)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Ask what the command line says; a failure is one line and exit code 1."""
     parser = argparse.ArgumentParser(prog="poe ask")
-    parser.add_argument("text", nargs="*", help="the question; without one, or for -, it is stdin")
-    text = " ".join(parser.parse_args(arguments).text)
+    parser.add_argument("text", nargs="+", help="the question")
+    options = parser.parse_args(arguments)
+    configure_logs("WARNING", "console")
     try:
-        settings = load_settings()
-        configure_logs("WARNING", "console")
-        asyncio.run(ask(sys.stdin.read() if text in ("", "-") else text, settings))
+        asyncio.run(ask(" ".join(options.text), load_settings()))
     except (ServiceError, SettingsError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        parser.exit(1, f"{error}\n")
     except KeyboardInterrupt:
-        return 130
-    return 0
+        parser.exit(130)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,160 +9,127 @@ import argparse
 import hashlib
 import json
 import re
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Final, Self
 
-from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, model_validator
 from pydantic_ai.settings import ModelSettings
 
 from app.setting_names import SettingsError
 from app.settings import load_settings
+
+FOLDER: Final = Path(__file__).parent.parent / "prompts"
+_JINJA: Final = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
 
 
 class PromptError(ValueError):
     """A prompt cannot be used; the text says which, why and what to do."""
 
 
-class _FrontMatter(BaseModel, extra="forbid"):
-    description: str
-    inputs: frozenset[str] = frozenset()
-    parameters: dict[str, JsonValue] = {}
-
-
-@dataclass(frozen=True)
-class Prompt:
+class Prompt(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """One version of a prompt."""
 
     name: str
     version: str
-    description: str
-    inputs: frozenset[str]
-    parameters: ModelSettings
     body: str
-    template: Template
-    digest: str
+    description: str
+    inputs: frozenset[str] = frozenset()
+    # pydantic-ai's model settings.
+    parameters: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def refuse_what_cannot_work(self) -> Self:
+        used = meta.find_undeclared_variables(_JINJA.parse(self.body))
+        if used != self.inputs:
+            raise ValueError(f"it declares the inputs {sorted(self.inputs)}, uses {sorted(used)}")
+        if unknown := self.parameters.keys() - ModelSettings.__annotations__.keys():
+            raise ValueError(f"it has unknown parameters: {sorted(unknown)}")
+        return self
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
+
+    @property
+    def digest(self) -> str:
+        """What tells this text, with these parameters, from any other."""
+        content = json.dumps([self.body, self.parameters], sort_keys=True).encode()
+        return hashlib.sha256(content).hexdigest()[:12]
 
     def render(self, **inputs: object) -> str:
         """Fill in the declared inputs: all of them, and no others."""
         if inputs.keys() != self.inputs:
             wants, got = sorted(self.inputs), sorted(inputs)
             raise PromptError(f"prompt {self} takes the inputs {wants} and was given {got}")
-        try:
-            return self.template.render(inputs)
-        except TemplateError as error:
-            raise PromptError(f"prompt {self}: {error}") from error
+        return _JINJA.from_string(self.body).render(inputs)
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Every version of every prompt, and which one is active."""
+    """Every prompt by name and version ("chat/1"), in order, and the active version of each."""
 
-    versions: Mapping[str, Mapping[str, Prompt]]
+    versions: Mapping[str, Prompt]
     active: Mapping[str, str]
 
     @classmethod
-    def load(cls, active: Mapping[str, str], folder: Traversable | None = None) -> Self:
+    def load(cls, active: Mapping[str, str], folder: Path = FOLDER) -> Self:
         """Read and check all prompts; where `active` names no version it is the highest."""
-        folders = sorted((folder or _folder()).iterdir(), key=lambda path: path.name)
-        versions = {path.name: found for path in folders if (found := _versions(path))}
-        newest = {name: max(found, key=int) for name, found in versions.items()}
-        prompts = cls(versions, {**newest, **active})
+        # 2 comes before 10.
+        paths = sorted(folder.glob("*/*.md"), key=lambda p: (p.parent.name, len(p.stem), p.stem))
+        found = [_read(path) for path in paths]
+        newest = {prompt.name: prompt.version for prompt in found}
+        prompts = cls({str(prompt): prompt for prompt in found}, {**newest, **active})
         for name in prompts.active:
             prompts.get(name)
         return prompts
 
     def get(self, name: str, version: str | None = None) -> Prompt:
         """Return the active version of a prompt, or the given one."""
-        wanted = version or self.active.get(name, "")
-        try:
-            return self.versions[name][wanted]
-        except KeyError:
-            known = ", ".join(map(str, self.all))
-            raise PromptError(
-                f"there is no prompt {name}/{wanted}, only {known}: see LLM__PROMPTS"
-            ) from None
-
-    @property
-    def all(self) -> list[Prompt]:
-        """Every version, in the order of names and numbers."""
-        return [prompt for versions in self.versions.values() for prompt in versions.values()]
+        wanted = f"{name}/{version or self.active.get(name, '')}"
+        if wanted not in self.versions:
+            known = ", ".join(self.versions)
+            raise PromptError(f"there is no prompt {wanted}, only {known}: see LLM__PROMPTS")
+        return self.versions[wanted]
 
     async def check(self, *, thorough: bool = False) -> str:
         """Name the active versions."""
         return ", ".join(f"{name}/{version}" for name, version in self.active.items())
 
 
-def locked(folder: Traversable) -> dict[str, str]:
+def locked(folder: Path) -> dict[str, str]:
     """Return the digests of the published versions in a prompt's folder."""
     path = folder / "lock.json"
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def lock(prompts: Prompts, folder: Path) -> None:
     """Publish every version there is: none of them can change any more."""
-    for name, versions in prompts.versions.items():
-        digests = locked(folder / name) | {v: prompt.digest for v, prompt in versions.items()}
-        (folder / name / "lock.json").write_text(json.dumps(digests, indent=2) + "\n")
+    for prompt in prompts.versions.values():
+        digests = locked(folder / prompt.name) | {prompt.version: prompt.digest}
+        (folder / prompt.name / "lock.json").write_text(json.dumps(digests, indent=2) + "\n")
 
 
-def _folder() -> Traversable:
-    return files("app") / "prompts"
-
-
-def _versions(folder: Traversable) -> dict[str, Prompt]:
-    if not folder.is_dir():
-        return {}
-    versions = [path.name.removesuffix(".md") for path in folder.iterdir()]
-    numbers = sorted((version for version in versions if version.isdigit()), key=int)
-    prompts = {version: _read(folder, version) for version in numbers}
-    for version, digest in locked(folder).items():
-        if version in prompts and prompts[version].digest != digest:
-            raise PromptError(
-                f"prompt {prompts[version]} changed after it was published:"
-                f" restore it, or write {folder.name}/{int(numbers[-1]) + 1}.md"
-            )
-    return prompts
-
-
-def _read(folder: Traversable, version: str) -> Prompt:
-    text = (folder / f"{version}.md").read_text(encoding="utf-8")
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+def _read(path: Path) -> Prompt:
+    name, version = path.parent.name, path.stem
     try:
-        if not (parts := re.fullmatch(r"\+\+\+\n(.*?)^\+\+\+\n(.*)", text, re.M | re.S)):
+        parts = re.fullmatch(r"\+\+\+\n(.*?)^\+\+\+\n(.*)", path.read_text("utf-8"), re.M | re.S)
+        if not parts:
             raise ValueError("it must begin with front matter between two lines of +++")
-        front = _FrontMatter.model_validate(tomllib.loads(parts[1]))
-        body = parts[2].strip()
-        used = meta.find_undeclared_variables(environment.parse(body))
-        if used != front.inputs:
-            raise ValueError(f"it declares the inputs {sorted(front.inputs)}, uses {sorted(used)}")
-        if unknown := front.parameters.keys() - ModelSettings.__annotations__.keys():
-            raise ValueError(f"it has unknown parameters: {sorted(unknown)}")
-        template = environment.from_string(body)
+        file = {"name": name, "version": version, "body": parts[2].strip()}
+        prompt = Prompt.model_validate(tomllib.loads(parts[1]) | file)
+        if locked(path.parent).get(version, prompt.digest) != prompt.digest:
+            raise ValueError("it changed after it was published: restore it, write a new version")
     except (ValueError, TemplateError) as error:
-        why = str(error)
-        if isinstance(error, ValidationError):
-            why = "; ".join(f"{wrong['loc'][0]}: {wrong['msg']}" for wrong in error.errors())
-        raise PromptError(f"prompt {folder.name}/{version}: {why}") from error
-    parameters = cast(ModelSettings, front.parameters)
-    content = json.dumps([body, parameters], sort_keys=True).encode()
-    digest = hashlib.sha256(content).hexdigest()[:12]
-    about = (front.description, front.inputs, parameters)
-    return Prompt(folder.name, version, *about, body, template, digest)
+        raise PromptError(f"prompt {name}/{version}: {error}") from error
+    return prompt
 
 
-def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> int:
-    """Run `list`, `show`, `render` or `lock`, and return the exit code."""
+def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> None:
+    """Run `list`, `show`, `render` or `lock`."""
     parser = argparse.ArgumentParser(prog="poe prompt")
     parser.add_argument("command", choices=["list", "show", "render", "lock"])
     parser.add_argument("prompt", nargs="?", default="", help="NAME or NAME@VERSION")
@@ -171,22 +138,20 @@ def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> 
     try:
         prompts = Prompts.load(load_settings().llm.prompts, folder)
         if options.command == "lock":
-            lock(prompts, folder or Path(str(_folder())))
+            lock(prompts, folder)
         elif options.command == "list":
-            for p in prompts.all:
+            for p in prompts.versions.values():
                 state = "active" if p is prompts.get(p.name) else ""
-                draft = "locked" if p.version in locked((folder or _folder()) / p.name) else "draft"
+                draft = "locked" if p.version in locked(folder / p.name) else "draft"
                 print(f"{p!s:<16} {state:<6} {draft:<6} {p.digest}  {p.description}")
         else:
             name, _, version = options.prompt.partition("@")
             prompt = prompts.get(name, version)
             inputs = dict(given.partition("=")[::2] for given in options.input)
             print(prompt.render(**inputs) if options.command == "render" else prompt.body)
-    except (PromptError, SettingsError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    except (PromptError, SettingsError, TemplateError) as error:
+        parser.exit(1, f"{error}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
