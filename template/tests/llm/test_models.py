@@ -20,7 +20,6 @@ from pydantic_ai.exceptions import (
     ModelConnectionError,
     ModelOverloadedError,
     ModelRateLimitError,
-    ModelRequestTimeout,
     ModelServerError,
     ModelTimeoutError,
 )
@@ -296,17 +295,6 @@ async def test_silence_on_the_wire_ends_a_stream(open_: Open, stub: Stub, model:
     async with open_(model=model, timeout_seconds=0.1) as models:
         with pytest.raises(ModelTimeoutError):
             await streamed(models.get())
-
-
-@every_model
-@both_ways
-async def test_a_call_ends_at_the_deadline(
-    open_: Open, stub: Stub, model: str, ask: Callable[[Model], Any]
-) -> None:
-    stub.script(Reply(gate=Event()))
-    async with open_(model=model, deadline_seconds=0.2) as models:
-        with pytest.raises((ModelRequestTimeout, ModelTimeoutError)):
-            await ask(models.get())
 
 
 async def test_no_more_calls_are_open_than_the_settings_allow(open_: Open, stub: Stub) -> None:

@@ -64,8 +64,7 @@ async def open_models(
 ) -> AsyncGenerator[Models]:
     """Open the configured models.
 
-    A call has `deadline_seconds` from its start to its first token (streamed) or its last (whole),
-    all attempts and fallbacks included.
+    A call is given up that could only be tried again `deadline_seconds` after its start.
     """
     ids = _configured(settings, keys)
     if ids == (OFFLINE,):
@@ -73,24 +72,20 @@ async def open_models(
         return
     limiter = ConcurrencyLimiter(settings.max_concurrency, name="models")
     async with create_async_httpx2_client(timeout=Timeout(deadline_seconds, connect=5)) as http:
+        built: dict[str, Model] = {OFFLINE: offline}
         clients: dict[str, Any] = {}
-
-        def build(model_id: str) -> Model:
-            if model_id == OFFLINE:
-                return offline
+        for model_id in set(ids) - {OFFLINE}:
             kind, _, name = model_id.partition(":")
             key = keys[provider := provider_of(model_id)]
             secret = key.get_secret_value() if key else None
             model = _module(provider).build(kind, name, secret, settings.base_url, http)
             clients[provider] = model.client
-            return ConcurrencyLimitedModel(model, limiter)
-
-        built = {model_id: build(model_id) for model_id in ids}
+            built[model_id] = ConcurrencyLimitedModel(model, limiter)
         retrying = partial(
             RetryingModel, settings=settings, deadline_seconds=deadline_seconds, sleep=sleep
         )
-        alone = {model_id: retrying(model) for model_id, model in built.items()}
-        yield Models(alone | {ids[0]: retrying(*built.values())}, clients)
+        alone = {model_id: retrying(built[model_id]) for model_id in ids}
+        yield Models(alone | {ids[0]: retrying(*map(built.__getitem__, ids))}, clients)
 
 
 def _configured(settings: LLMSettings, keys: Keys) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ overload or quota, and one that arrives inside a stream before its first token c
 Nothing is tried again once the caller has seen a token.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -17,7 +17,7 @@ from pydantic_ai.messages import ModelMessage, ModelResponse
 from pydantic_ai.models import Model, StreamedResponse
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.wrapper import WrapperModel
-from pydantic_ai.settings import ModelSettings, merge_model_settings
+from pydantic_ai.settings import ModelSettings
 
 from app.llm.settings import LLMSettings
 
@@ -27,7 +27,10 @@ _log = structlog.stdlib.get_logger("app.llm")
 
 
 class RetryingModel(WrapperModel):
-    """Answers with the first of `models` that can, in rounds, until the deadline."""
+    """Answers with the first of `models` that can, in rounds.
+
+    How long a call takes in all is for the caller to limit, to `deadline_seconds`.
+    """
 
     def __init__(
         self, *models: Model, settings: LLMSettings, deadline_seconds: float, sleep: Sleep
@@ -36,8 +39,7 @@ class RetryingModel(WrapperModel):
         # error before that raises while another try is possible.
         self._chain = FallbackModel(*models, fallback_on=another_may_answer)
         super().__init__(self._chain if len(models) > 1 else models[0])
-        self._deadline_seconds = deadline_seconds
-        self._stream_settings = ModelSettings(timeout=settings.timeout_seconds)
+        self._silence_seconds = settings.timeout_seconds
         self._retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(may_pass),
             # Who would have to wait beyond the deadline is told so at once.
@@ -55,21 +57,13 @@ class RetryingModel(WrapperModel):
 
     @asynccontextmanager
     async def request_stream(
-        self,
-        messages: list[ModelMessage],
-        model_settings: ModelSettings | None,
-        *args: Any,
-        **kwargs: Any,
+        self, messages: list[ModelMessage], settings: ModelSettings | None, *args: Any
     ) -> AsyncGenerator[StreamedResponse]:
         # Only streams have a limit of silence: any other answer is silent until it is whole.
-        settings = merge_model_settings(self._stream_settings, model_settings)
+        limited = ModelSettings(timeout=self._silence_seconds) | (settings or {})
         async with AsyncExitStack() as stack:
-
-            async def open_stream() -> StreamedResponse:
-                stream = self._chain.request_stream(messages, settings, *args, **kwargs)
-                return await stack.enter_async_context(stream)
-
-            yield await self._persist(open_stream)
+            streams = partial(self._chain.request_stream, messages, limited, *args)
+            yield await self._persist(lambda: stack.enter_async_context(streams()))
 
     async def _persist(self, call: Callable[[], Awaitable[_T]]) -> _T:
         async def ask() -> _T:
@@ -80,22 +74,17 @@ class RetryingModel(WrapperModel):
             # The one that gives the caller most hope, else the configured model's own.
             raise next(filter(may_pass, errors), errors[0])
 
-        try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return await self._retrying.copy()(ask)
-        except TimeoutError as error:
-            raise e.ModelRequestTimeout(self.model_name, self._deadline_seconds) from error
+        return await self._retrying.copy()(ask)
 
 
 def may_pass(error: BaseException) -> bool:
     """Say whether the same request may succeed later."""
-    if isinstance(error, e.ModelHTTPError):
-        if error.provider_retry_hint is not None:
-            return error.provider_retry_hint
-        if error.status_code in (408, 409):
-            return True
+    hint: bool | None = getattr(error, "provider_retry_hint", None)
+    if hint is not None:
+        return hint
     passing = e.ModelRateLimitError | e.ModelUnavailableError | e.ModelServerError
-    return isinstance(error, passing | e.ModelConnectionError)
+    passes = isinstance(error, passing | e.ModelConnectionError)
+    return passes or getattr(error, "status_code", None) in (408, 409)
 
 
 def another_may_answer(error: Exception) -> bool:
