@@ -4,10 +4,10 @@ A provider's message is passed on only where the request was at fault: any other
 the key, or the name of an account.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
-from typing import Any
+from typing import Final
 
 from pydantic_ai import exceptions as e
 
@@ -15,8 +15,7 @@ from app.errors import BadRequest, ServiceError, TooManyRequests, Unavailable
 
 
 class ProviderFailed(ServiceError):
-    status = 502
-    code = "provider_error"
+    status, code = 502, "provider_error"
 
 
 class ProviderKeyRefused(ProviderFailed):
@@ -24,12 +23,26 @@ class ProviderKeyRefused(ProviderFailed):
 
 
 class ProviderTimeout(ServiceError):
-    status = 504
-    code = "provider_timeout"
+    status, code = 504, "provider_timeout"
 
 
 class ContextLengthExceeded(BadRequest):
     code = "context_length_exceeded"
+
+
+# What is not in here is told by `_service_error`.
+_FAILURES: Final[Mapping[type[Exception], tuple[type[ServiceError], str]]] = {
+    e.ModelAuthenticationError: (ProviderKeyRefused, "The provider refuses this service's key."),
+    e.ModelQuotaExceededError: (ProviderFailed, "This service's account at the provider is empty."),
+    e.ModelNotFoundError: (ProviderFailed, "The provider does not have this model."),
+    e.ModelContextWindowExceededError: (ContextLengthExceeded, "The messages are too long."),
+    e.ModelRateLimitError: (TooManyRequests, "The model's provider limits the rate."),
+    e.ModelUnavailableError: (Unavailable, "The model is overloaded."),
+    e.ModelTimeoutError: (ProviderTimeout, "The model did not answer in time."),
+    e.ModelRequestTimeout: (ProviderTimeout, "The model did not answer in time."),
+    TimeoutError: (ProviderTimeout, "The model did not answer in time."),
+    e.ModelConnectionError: (Unavailable, "The model is out of reach."),
+}
 
 
 @contextmanager
@@ -47,45 +60,30 @@ def reaching(provider: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        status = getattr(error, "status_code", None)
+        status = getattr(error, "status_code", 503)
         if status in (401, 403):
             raise ProviderKeyRefused(f"{provider} refuses the key it was given.") from error
         # Not every server can list its models, but one that says so has answered.
-        if status is None or status >= 500:
-            why = status or type(error).__name__
+        if status >= 500:
+            why = type(error).__name__
             raise Unavailable(f"{provider} cannot be reached ({why}).") from error
 
 
 def _service_error(error: Exception) -> ServiceError:
+    for kind, (raised, sentence) in _FAILURES.items():
+        if isinstance(error, kind):
+            later = {"Retry-After": str(ceil(getattr(error, "retry_after", None) or 1))}
+            return raised(sentence, headers=later if raised.status in (429, 503) else None)
     match error:
-        case e.ModelAuthenticationError():
-            return ProviderKeyRefused("The model's provider refuses this service's key.")
-        case e.ModelQuotaExceededError():
-            return ProviderFailed("This service's account at the model's provider is used up.")
-        case e.ModelNotFoundError():
-            return ProviderFailed(f"The provider does not have the model {error.model_name!r}.")
-        case e.ModelContextWindowExceededError():
-            what = "The messages are longer than the model can read."
-            return ContextLengthExceeded(what, param="messages")
         case e.ModelRequestRejectedError() | e.ModelHTTPError(status_code=413):
             return BadRequest(f"The model refuses the request: {_said(error.body)}")
         case e.UserError():
             return BadRequest(f"The model cannot take this request: {error}")
-        case e.ModelTimeoutError() | e.ModelRequestTimeout() | TimeoutError():
-            return ProviderTimeout("The model did not answer in time.")
-        case e.ModelRateLimitError():
-            return TooManyRequests("The model's provider limits the rate.", headers=_later(error))
-        case e.ModelUnavailableError() | e.ModelConnectionError():
-            return Unavailable("The model is out of reach or overloaded.", headers=_later(error))
-        case _:
-            return ProviderFailed("The model's provider failed.")
+    return ProviderFailed("The model's provider failed.")
 
 
-def _later(error: e.ModelAPIError) -> dict[str, str]:
-    return {"Retry-After": str(ceil(error.retry_after or 1))}
-
-
-def _said(body: Any) -> str:
-    reported = body.get("error", body) if isinstance(body, dict) else None
-    message = reported.get("message") if isinstance(reported, dict) else None
-    return str(message)[:300] if message else "it gave no reason."
+def _said(body: object) -> str:
+    match body:
+        case {"error": {"message": str(message)}} | {"message": str(message)}:
+            return message[:300]
+    return "it gave no reason."
