@@ -179,6 +179,13 @@ async def test_an_agent_runs_its_tool_and_answers() -> None:
     assert (await agent.run("Please add 2 and 3")).output == 'Offline model: add returned "5".'
 
 
+async def test_an_agent_streams_each_piece_once() -> None:
+    async with Agent(offline_model()).run_stream("Hi") as result:
+        pieces = [piece async for piece in result.stream_text(delta=True, debounce_by=None)]
+    assert len(pieces) > 5
+    assert "".join(pieces) == 'Offline model: no AI wrote this answer. You wrote "Hi".'
+
+
 async def test_a_rule_is_asked_first_and_may_decline() -> None:
     def greet(messages: Sequence[ModelMessage], info: AgentInfo) -> ModelResponse | None:
         return say("hello") if len(messages) == 1 else None

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from pydantic_ai import ModelMessage, ModelResponse, RunContext, TextPart, ToolCallPart
@@ -127,6 +128,10 @@ class _Stream(CompletedStreamedResponse):
                 await asyncio.sleep(0)
                 for event in parts.handle_text_delta(vendor_part_id=index, content=token):
                     yield event
+
+    def get(self) -> ModelResponse:
+        # As far as it has been streamed.
+        return replace(self.response, parts=self._parts_manager.get_parts())
 
 
 def _limit(response: ModelResponse, settings: ModelSettings) -> None:
