@@ -65,8 +65,7 @@ def reaching(provider: str) -> Iterator[None]:
             raise ProviderKeyRefused(f"{provider} refuses the key it was given.") from error
         # Not every server can list its models, but one that says so has answered.
         if status >= 500:
-            why = type(error).__name__
-            raise Unavailable(f"{provider} cannot be reached ({why}).") from error
+            raise Unavailable(f"{provider} cannot be reached ({type(error).__name__}).") from error
 
 
 def _service_error(error: Exception) -> ServiceError:

@@ -11,13 +11,11 @@ from typing import Any, Final
 
 Schema = Mapping[str, Any]
 
+_DIGITS: Final = r"-?\d{1,15}(?:,\d{3}){0,4}"
 # Type or format -> what a value looks like in a text, and how it is read.
 _KINDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
-    "integer": (r"-?\d{1,15}(?:,\d{3}){0,4}", lambda found: int(found.replace(",", ""))),
-    "number": (
-        r"-?\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,15})?",
-        lambda found: float(found.replace(",", "")),
-    ),
+    "integer": (_DIGITS, lambda found: int(found.replace(",", ""))),
+    "number": (_DIGITS + r"(?:\.\d{1,15})?", lambda found: float(found.replace(",", ""))),
     "boolean": ("yes|no|true|false", lambda found: found in ("yes", "true")),
     "date": (r"\d{4}-\d\d-\d\d", str),
 }
