@@ -1,0 +1,66 @@
+"""Run installed services as an operator does: `python -m app serve`, ended by SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from openai import OpenAI
+
+from answers import SERVICES, Answers
+from projects import python, wait_until_live
+
+KEY = "a-key-that-is-for-tests-only"
+
+
+def service_with(provider: str | None) -> Answers:
+    """Return the answers of the service that has this provider alone, or, for None, no model."""
+    found = [a for a in SERVICES if a.get("llm_provider") == provider]
+    assert len(found) == 1
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Service:
+    address: str
+    process: subprocess.Popen[bytes]
+
+    def client(self, key: str = KEY) -> OpenAI:
+        """Return OpenAI's client, which here tries nothing again."""
+        return OpenAI(base_url=f"{self.address}/v1", api_key=key, max_retries=0, timeout=30)
+
+
+@contextmanager
+def running(project: Path, log_path: Path, **settings: str) -> Iterator[Service]:
+    """Run the service with Alice's key and these settings alone, through the body."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SERVER__PORT": str(port),
+        "SERVER__READY_DELAY_SECONDS": "0",
+        "SECURITY__API_KEYS": json.dumps({"alice": KEY}),
+        "SECURITY__RATE_LIMIT": "1000000/second",
+        **settings,
+    }
+    command: list[str | Path] = [python(project), "-m", "app", "serve"]
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_until_live(address, process, log_path)
+        yield Service(address, process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
