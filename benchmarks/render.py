@@ -2,12 +2,13 @@
 
 Each template is cloned first, so that no network is measured, and then rendered in turn by a whole
 `copier` process with its defaults; medians. Name where the public ones are on a machine that
-cannot reach them: `uv run benchmarks/render.py --cookie ../cookie --substrate ../substrate`.
+cannot reach them: `uv run benchmarks/render.py --substrate ../substrate`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,19 +29,24 @@ class Template(NamedTuple):
     answers: dict[str, str]
 
 
-SOMEONE = {"project_name": "My AI Service", "author_name": "Ada", "author_email": "ada@example.org"}
 PUBLIC = {
-    "cookie": Template(
-        "https://github.com/scientific-python/cookie",
-        {"project_name": "my-ai-service", "org": "ada", "full_name": "Ada", "email": "a@b.org"},
-    ),
     "substrate": Template(
         "https://github.com/superlinear-ai/substrate",
         {
-            **SOMEONE,
-            "project_type": "app",
+            "author_email": "ada@example.org",
+            "author_name": "Ada",
             "project_description": "Answers questions.",
+            "project_name": "My AI Service",
+            "project_type": "app",
             "project_url": "https://github.com/ada/my-ai-service",
+        },
+    ),
+    "fastapi-mvc": Template(
+        "https://github.com/fastapi-mvc/copier-project",
+        {
+            "license": "MIT",
+            "project_name": "my-ai-service",
+            "repo_url": "https://github.com/ada/my-ai-service",
         },
     ),
 }
@@ -56,7 +62,7 @@ def main() -> None:
         templates = {"this template, full": clone(str(ROOT), work / "ours", {})}
         for name, (address, answers) in PUBLIC.items():
             title = address.removeprefix("https://github.com/")
-            templates[title] = clone(sources[name], work / name, answers)
+            templates[title] = clone(sources[name.replace("-", "_")], work / name, answers)
         rounds = [
             {
                 title: render(template, work / f"{title.replace('/', '-')}-{number}")
@@ -90,7 +96,9 @@ def render(template: Template, target: Path) -> tuple[float, int]:
     copier = Path(sys.executable).with_name("copier")
     command: list[str | Path] = [copier, "copy", "--quiet", "--defaults", "--vcs-ref=HEAD", *data]
     started = time.perf_counter()
-    subprocess.run([*command, template.source, target], check=True)
+    # Old templates make today's Copier warn.
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    subprocess.run([*command, template.source, target], env=quiet, check=True)
     seconds = time.perf_counter() - started
     return seconds, sum(path.is_file() for path in target.rglob("*"))
 
