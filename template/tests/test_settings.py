@@ -36,7 +36,7 @@ def test_settings_come_from_a_dotenv_file_and_the_environment_wins(
         ("SECURITY__API_KEYS", '{"": "0123456789abcdef"}', "SECURITY__API_KEYS"),
         ("SECURITY__API_KEYS", '["a"]', "SECURITY__API_KEYS: Input should be a"),
         ("SECURITY__RATE_LIMIT_STORAGE", "memcached://x", "SECURITY__RATE_LIMIT_STORAGE: "),
-        ("SECURITY", "no json", 'error parsing value for field "security"'),
+        ("SECURITY__API_KEYS", "no json", 'error parsing value for field "security"'),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_do(
@@ -46,6 +46,15 @@ def test_a_wrong_setting_is_named_with_what_to_do(
     with pytest.raises(SettingsError) as refused:
         load_settings()
     assert str(refused.value).startswith(sentence)
+
+
+def test_a_variable_that_is_named_like_a_section_is_somebody_elses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(".env").write_text("SERVER=somewhere\n")
+    monkeypatch.setenv("LOG", "/var/log/shell")
+    monkeypatch.setenv("LOG__LEVEL", "ERROR")
+    assert load_settings().log.level == "ERROR"
 
 
 def test_a_wrong_key_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

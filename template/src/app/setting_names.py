@@ -1,12 +1,16 @@
 """Settings by the names that people set, such as `SERVER__PORT`, and what is wrong with them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError as UnreadableError
+
+T = TypeVar("T")
 
 
 class SettingsError(Exception):
@@ -18,12 +22,20 @@ def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
     names: list[str] = []
     for field, info in model.model_fields.items():
         name = f"{prefix}{field}".upper()
-        section = info.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            names += setting_names(section, prefix=f"{name}__")
-        else:
-            names.append(name)
+        section = _section(info)
+        names += setting_names(section, prefix=f"{name}__") if section else [name]
     return names
+
+
+def without_sections(model: type[BaseModel], given: Mapping[str, T]) -> dict[str, T]:
+    """Drop what is named like a whole section: the `LOG` of somebody's shell is another's."""
+    sections = {name for name, info in model.model_fields.items() if _section(info)}
+    return {name: value for name, value in given.items() if name.lower() not in sections}
+
+
+def _section(info: FieldInfo) -> type[BaseModel] | None:
+    kind = info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def unknown_settings(model: type[BaseModel], given: Iterable[str]) -> list[str]:

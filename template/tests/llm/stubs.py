@@ -70,6 +70,10 @@ class Stub:
     keys: frozenset[str] | None = None
     _arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
+    def base_url(self, model: str) -> str:
+        """Where `LLM__BASE_URL` has to point, in a project whose first provider serves `model`."""
+        return self.openai_url if model.startswith("openai") else self.url
+
     @property
     def openai_url(self) -> str:
         return f"{self.url}/v1"

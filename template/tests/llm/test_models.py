@@ -65,7 +65,7 @@ def open_(stub: Stub, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Op
     async def open_(
         *, deadline_seconds: float = 30, keys: dict[str, SecretStr | None] = KEYS, **settings: Any
     ) -> AsyncIterator[Models]:
-        chosen = LLMSettings.model_validate({"base_url": stub.openai_url, **settings})
+        chosen = LLMSettings.model_validate({"base_url": stub.base_url(PROVIDERS[0]), **settings})
         async with open_models(
             chosen, keys, deadline_seconds=deadline_seconds, offline=TestModel(), sleep=sleep
         ) as models:

@@ -25,3 +25,10 @@ async def test_anthropic_hears_the_key_and_the_limits(
     assert request.headers["authorization"] == "Bearer a-key"
     assert request.body["max_tokens"] == 5
     assert request.body["stop_sequences"] == ["."]
+
+
+async def test_a_gateway_is_asked_in_its_place(stub: Stub) -> None:
+    async with httpx2.AsyncClient() as http:
+        model = build("anthropic", "m", None, stub.url, http)
+        await model_request(model, [ModelRequest.user_text_prompt("Hello?")])
+    assert len(stub.received) == 1

@@ -19,6 +19,12 @@ KEY = SecretStr("a-key")
         ({"model": "anthropic:m"}, {"openai": KEY, "anthropic": None}, ["ANTHROPIC_API_KEY"]),
         ({"model": "openai-chat:m"}, {"openai": None}, ["OPENAI_API_KEY"]),
         ({"model": "openai-chat:m", "base_url": "http://localhost/v1"}, {"openai": None}, []),
+        ({"model": "anthropic:m", "base_url": "http://localhost"}, {"anthropic": None}, []),
+        (
+            {"model": "anthropic:m", "base_url": "http://localhost/v1"},
+            {"openai": None, "anthropic": None},
+            ["ANTHROPIC_API_KEY"],
+        ),
         (
             {"model": "openai:m", "fallback_models": ["anthropic:m", "offline"]},
             {"openai": KEY, "anthropic": None},

@@ -26,7 +26,7 @@ async def ask(text: str, settings: Settings) -> None:
                     print(new, end="", flush=True)
                 case PartDeltaEvent(delta=TextPartDelta(content_delta=new)):
                     print(new, end="", flush=True)
-        print()
+        print(flush=True)
     used = stream.usage
     took = f"{used.input_tokens} tokens in, {used.output_tokens} out"
     print(f"{stream.model_name}: {took}", file=sys.stderr)

@@ -56,6 +56,7 @@ class Chat:
         self.limits = limits
         self.deadline_seconds = deadline_seconds
         self._prompt = prompts.get("chat")
+        self._prompt_text = self._prompt.render()
 
     async def reply(self, request: ChatRequest) -> ModelResponse:
         """Return the whole answer; raise `ServiceError` where there is none, or a part of one."""
@@ -128,7 +129,7 @@ class Chat:
     def _prompted(self, messages: Sequence[ModelMessage]) -> list[ModelMessage]:
         # In one request with the caller's, for some providers know system messages only there.
         first = messages[0].parts if messages and isinstance(messages[0], ModelRequest) else ()
-        prompt = SystemPromptPart(self._prompt.render())
+        prompt = SystemPromptPart(self._prompt_text)
         return [ModelRequest([prompt, *first]), *messages[1 if first else 0 :]]
 
     def _refuse_long(self, texts: Sequence[str]) -> None:

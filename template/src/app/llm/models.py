@@ -78,7 +78,8 @@ async def open_models(
             kind, _, name = model_id.partition(":")
             key = keys[provider := provider_of(model_id)]
             secret = key.get_secret_value() if key else None
-            model = _module(provider).build(kind, name, secret, settings.base_url, http)
+            base_url = settings.base_url if provider == next(iter(keys)) else None
+            model = _module(provider).build(kind, name, secret, base_url, http)
             clients[provider] = model.client
             built[model_id] = ConcurrencyLimitedModel(model, limiter)
         retrying = partial(

@@ -19,5 +19,6 @@ class MessagesModel(CallersTools, AnthropicModel):
 
 def build(kind: str, name: str, key: str | None, base_url: str | None, http: AsyncClient) -> Model:
     """Build the model that settings call `kind:name`; the SDK's own retries are off."""
-    client = AsyncAnthropic(api_key=key, max_retries=0, http_client=http)
+    secret = key or "none"
+    client = AsyncAnthropic(api_key=secret, base_url=base_url, max_retries=0, http_client=http)
     return MessagesModel(name, provider=AnthropicProvider(anthropic_client=client))
