@@ -101,9 +101,16 @@ class OutputSchema(Named):
     json_schema: dict[str, Any] = Field({}, alias="schema")
 
 
-class ResponseFormat(Wire):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: OutputSchema | None = None
+class SimpleFormat(Wire):
+    type: Literal["text", "json_object"]
+
+
+class SchemaFormat(Wire):
+    type: Literal["json_schema"]
+    json_schema: OutputSchema
+
+
+ResponseFormat = Annotated[SimpleFormat | SchemaFormat, Field(discriminator="type")]
 
 
 class StreamOptions(Wire):
@@ -172,15 +179,13 @@ class CompletionRequest(Wire):
         tools = [_tool(tool.function) for tool in self.tools or ()]
         parameters = ModelRequestParameters(function_tools=tools)
         match self.response_format:
-            case ResponseFormat(type="json_object"):
+            case SimpleFormat(type="json_object"):
                 parameters.output_mode = "prompted"
-            case ResponseFormat(type="json_schema", json_schema=OutputSchema() as wanted):
+            case SchemaFormat(json_schema=wanted):
                 parameters.output_mode = "native"
                 parameters.output_object = OutputObjectDefinition(
                     wanted.json_schema, wanted.name, wanted.description, wanted.strict
                 )
-            case ResponseFormat(type="json_schema"):
-                raise BadRequest("Send the schema too.", param="response_format.json_schema")
         return parameters
 
     def _messages(self) -> list[ai.ModelMessage]:
