@@ -12,6 +12,7 @@ from app.llm.event_stream import EventStream, Write, disconnected, while_connect
 from app.llm.openai_answers import Chunks, completion, error_event, error_response
 from app.llm.openai_api import CompletionRequest
 from app.llm.settings import provider_of
+from app.llm.unshared import unshared
 
 from app.resources import Resources
 from app.security import NEEDS_KEY
@@ -42,7 +43,7 @@ async def create_completion(body: CompletionRequest, request: Request) -> Respon
             chunks = Chunks(model, include_usage=include_usage)
             first = chunks.first()
             async with chat.stream(asked) as stream:
-                async for event in stream:
+                async for event in unshared(stream):
                     if chunk := chunks.of(event):
                         await write(first + chunk)
                         first = b""

@@ -1,21 +1,25 @@
 """OpenAI, and every server that speaks its API: Ollama, vLLM, a gateway."""
 
+from collections.abc import AsyncIterable
 from typing import Final
 
 from httpx2 import AsyncClient
 from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionChunk
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.openai import (
     OpenAIChatModel,
     OpenAIResponsesModel,
     OpenAIResponsesModelSettings,
+    OpenAIStreamedResponse,
 )
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
 from app.llm.providers import CallersTools
+from app.llm.unshared import unshared
 
 DEFAULT_MODEL: Final = "openai:gpt-6-luna"
 
@@ -33,8 +37,17 @@ class ResponsesModel(CallersTools, OpenAIResponsesModel):
         return super().prepare_request(model_settings, model_request_parameters)
 
 
+class ChatStream(OpenAIStreamedResponse):
+    def _validate_response(self) -> AsyncIterable[ChatCompletionChunk]:
+        return unshared(self._response)
+
+
 class ChatModel(CallersTools, OpenAIChatModel):
     """`openai-chat:…`"""
+
+    @property
+    def _streamed_response_cls(self) -> type[OpenAIStreamedResponse]:
+        return ChatStream
 
 
 def build(kind: str, name: str, key: str | None, base_url: str | None, http: AsyncClient) -> Model:
