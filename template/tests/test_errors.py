@@ -3,6 +3,7 @@ import asyncio
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from app.errors import NotFound, ServiceError
 
@@ -53,7 +54,7 @@ def test_a_body_that_is_no_json_is_a_problem(app: FastAPI, client: TestClient) -
     install_routes(app)
     answer = client.post("/orders", content="{", headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
-    assert answer.json()["code"] == "invalid_request"
+    assert answer.json()["detail"] == "body: not JSON, at character 1"
 
 
 def test_an_unknown_path_and_a_wrong_method_are_problems(client: TestClient) -> None:
@@ -61,6 +62,23 @@ def test_an_unknown_path_and_a_wrong_method_are_problems(client: TestClient) -> 
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
     assert wrong.headers["Allow"] == "GET"
+
+
+def test_an_error_of_the_owner_changes_no_other(app: FastAPI, client: TestClient) -> None:
+    class OrderGone(ServiceError):
+        status, code = 404, "order_gone"
+
+    @app.get("/order")
+    async def order() -> None:
+        raise OrderGone("It was deleted.")
+
+    @app.get("/teapot")
+    async def teapot() -> None:
+        raise HTTPException(499, "The client left.")
+
+    assert client.get("/order").json()["code"] == "order_gone"
+    assert client.get("/nowhere").json()["code"] == "not_found"
+    assert client.get("/teapot").json()["title"] == "Error"
 
 
 def test_a_failure_of_the_code_reveals_nothing(app: FastAPI, client: TestClient) -> None:

@@ -8,7 +8,7 @@ from app.limits import open_limits
 
 from app.errors import TooManyRequests
 from app.main import create_app
-from app.settings import SecuritySettings, Settings
+from app.settings import SecuritySettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +36,24 @@ def test_health_is_not_counted() -> None:
     app = create_app(Settings(security=SecuritySettings(api_keys=KEYS, rate_limit="1/hour")))
     with TestClient(app) as client:
         assert [client.get("/health/live").status_code for _ in range(3)] == [200] * 3
+
+
+def test_a_request_that_takes_too_long_is_ended_and_gives_its_place_back() -> None:
+    app = create_app(
+        Settings(
+            security=SecuritySettings(api_keys=KEYS, max_concurrent_requests=1),
+            server=ServerSettings(request_seconds=0.001),
+        )
+    )
+
+    @app.get("/hanging")
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    with TestClient(app) as client:
+        ended = client.get("/hanging", headers=client_of(app, "alice"))
+        assert (ended.status_code, ended.json()["code"]) == (504, "timeout")
+        assert client.get("/openapi.json", headers=client_of(app, "alice")).status_code == 200
 
 
 async def test_a_process_answers_only_so_many_requests_at_once() -> None:

@@ -88,6 +88,8 @@ def test_without_any_keys_this_machine_is_served(peer: str, host: str) -> None:
         ("127.0.0.1", "localhost", {"Origin": "https://elsewhere.example"}),
         ("127.0.0.1", "localhost", {"Origin": "null"}),
         ("not-an-address", "localhost", {}),
+        ("127.0.0.1", "localhost", {"Host": "["}),
+        ("127.0.0.1", "localhost", {"Origin": "http://["}),
     ],
 )
 def test_without_any_keys_nobody_else_is_served(

@@ -30,6 +30,9 @@ def test_settings_come_from_a_dotenv_file_and_the_environment_wins(
     ("name", "value", "sentence"),
     [
         ("SERVER__PROT", "9000", "SERVER__PROT: unknown setting; did you mean SERVER__PORT?"),
+        ("SERVER__PORT", "99999", "SERVER__PORT: Input should be less than or equal to 65535"),
+        ("SECURITY__API_KEYS", '{"a": "sha256:ABCDEF"}', "SECURITY__API_KEYS__A: after sha256:"),
+        ("SECURITY__API_KEYS", '{"a": "schlüssel-schlüssel"}', "SECURITY__API_KEYS__A: use 16"),
         ("SERVER__PORT", "many", "SERVER__PORT: Input should be a valid integer"),
         ("SECURITY__RATE_LIMIT", "often", "SECURITY__RATE_LIMIT: "),
         ("SECURITY__API_KEYS", '{"alice": "short"}', "SECURITY__API_KEYS__ALICE: use 16"),
@@ -57,6 +60,16 @@ def test_a_variable_that_is_named_like_a_section_is_somebody_elses(
     assert load_settings().log.level == "ERROR"
 
 
+def test_a_section_may_be_given_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER", '{"port": 9000}')
+    assert load_settings().server.port == 9000
+
+
+def test_an_empty_variable_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVER__PORT", "")
+    assert load_settings().server.port == 8000
+
+
 def test_a_wrong_key_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECURITY__API_KEYS", '{"alice": "hunter2"}')
     with pytest.raises(SettingsError) as refused:
@@ -80,13 +93,14 @@ def test_no_representation_of_the_settings_holds_a_key(settings: Settings) -> No
 
 
 def test_one_setting_decides_how_long_a_clean_stop_may_take() -> None:
-    assert ServerSettings(request_seconds=10, ready_delay_seconds=1).shutdown_seconds == 11
+    assert ServerSettings(request_seconds=10, ready_delay_seconds=1).shutdown_seconds == 12
 
 
 def test_a_name_that_sets_nothing_is_unknown() -> None:
-    given = ["ENVIROMENT", "server__port", "SECURITY__API_KEYS__ALICE"]
+    given = ["ENVIROMENT", "ENVIRONMENTS", "server__port", "SECURITY__API_KEYS__ALICE"]
     assert unknown_settings(Settings, given) == [
-        "ENVIROMENT: unknown setting; did you mean ENVIRONMENT?"
+        "ENVIROMENT: unknown setting; did you mean ENVIRONMENT?",
+        "ENVIRONMENTS: unknown setting; did you mean ENVIRONMENT?",
     ]
 
 

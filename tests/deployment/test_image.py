@@ -160,7 +160,7 @@ def test_compose_starts_the_service_and_takes_a_lock_file(
     copy = tmp_path / "composed"
     shutil.copytree(render(LLM), copy)
     run(tool("uv"), "lock", "--quiet", cwd=copy)
-    compose, env = tool("docker-compose"), {**daemon, "PORT": str(free_port())}
+    compose, env = tool("docker-compose"), {**daemon, "SERVER__PORT": str(free_port())}
     try:
         with subprocess.Popen(
             [compose, "up", "--build", "--detach", "--wait"],
@@ -174,8 +174,8 @@ def test_compose_starts_the_service_and_takes_a_lock_file(
                 time.sleep(0.5)
             assert up.stdout
             assert up.returncode == 0, up.stdout.read()
-        until_ready(f"http://127.0.0.1:{env['PORT']}")
-        chat_works(f"http://127.0.0.1:{env['PORT']}", "local-development-key")
+        until_ready(f"http://127.0.0.1:{env['SERVER__PORT']}")
+        chat_works(f"http://127.0.0.1:{env['SERVER__PORT']}", "local-development-key")
     finally:
         print(run(compose, "logs", cwd=copy, env=env))
         run(compose, "down", "--timeout=20", cwd=copy, env=env)

@@ -20,8 +20,10 @@ def digest(key: str) -> str:
 def _digested(key: str) -> str:
     if _DIGEST.fullmatch(key):
         return key
-    if len(key) < SHORTEST_KEY:
-        raise ValueError(f"use {SHORTEST_KEY} characters or more, or sha256: and the hex digest")
+    if key.startswith("sha256:"):
+        raise ValueError("after sha256: come the 64 digits of a hex digest, in lower case")
+    if len(key) < SHORTEST_KEY or not re.fullmatch(r"[!-~]+", key):
+        raise ValueError(f"use {SHORTEST_KEY} or more characters of ASCII, without spaces")
     return digest(key)
 
 

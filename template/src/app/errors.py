@@ -73,6 +73,16 @@ class Unavailable(ServiceError):
     status, code = 503, "unavailable"
 
 
+class TookTooLong(ServiceError):
+    status, code = 504, "timeout"
+
+
+_CODES = {
+    kind.status: kind.code
+    for kind in (Unauthorized, Forbidden, NotFound, BodyTooLarge, TooManyRequests, Unavailable)
+}
+
+
 class Problem(BaseModel):
     type: str = "about:blank"
     title: str
@@ -85,7 +95,7 @@ class Problem(BaseModel):
 def problem(error: ServiceError) -> Response:
     """Render `error` as `application/problem+json`."""
     body = Problem(
-        title=HTTPStatus(error.status).phrase,
+        title=_phrase(error.status),
         status=error.status,
         detail=error.detail,
         code=error.code,
@@ -93,6 +103,10 @@ def problem(error: ServiceError) -> Response:
     )
     content, media_type = body.model_dump(exclude_none=True), "application/problem+json"
     return JSONResponse(content, error.status, headers=error.headers, media_type=media_type)
+
+
+def _phrase(status: int) -> str:
+    return HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else "Error"
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -127,20 +141,24 @@ def _service_error(error: Exception) -> ServiceError:
         case ServiceError():
             return error
         case RequestValidationError():
-            # A location starts with body, query or path; what was sent is not repeated.
-            fields = [
-                {"field": ".".join(map(str, e["loc"][1:])) or "body", "message": str(e["msg"])}
-                for e in error.errors()
-            ]
+            fields = [_field(e) for e in error.errors()]
             first = fields[0]["field"]
             detail = f"{first}: {fields[0]['message']}"
             return InvalidRequest(detail, param=first, fields=fields)
         case HTTPException():
-            codes = {kind.status: kind.code for kind in ServiceError.__subclasses__()}
-            phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
             other = ServiceError(str(error.detail), headers=error.headers)
-            other.status, other.code = error.status_code, codes.get(error.status_code, phrase)
+            other.status = error.status_code
+            code = _phrase(other.status).lower().replace(" ", "_")
+            other.code = _CODES.get(other.status, code)
             return other
         case ExceptionGroup() if found := error.subgroup(ServiceError):
             return _service_error(found.exceptions[0])
     raise error
+
+
+def _field(invalid: dict[str, Any]) -> dict[str, str]:
+    # A location starts with body, query or path; what was sent is not repeated.
+    location = ".".join(map(str, invalid["loc"][1:]))
+    if invalid["type"] == "json_invalid":
+        return {"field": "body", "message": f"not JSON, at character {location}"}
+    return {"field": location or "body", "message": str(invalid["msg"])}

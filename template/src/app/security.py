@@ -4,6 +4,8 @@ With API keys a request needs one. Without any (development only) it has to come
 machine, by the connection's own address: headers that proxies add do not count.
 """
 
+import asyncio
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from typing import cast
 from urllib.parse import urlsplit
@@ -15,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import Forbidden, ServiceError, Unauthorized, respond
+from app.errors import Forbidden, ServiceError, TookTooLong, Unauthorized, respond
 from app.resources import Resources
 from app.settings import Settings
 
@@ -34,6 +36,7 @@ class Gate:
         self.app = app
         self.security = settings.security
         self.max_body_bytes = settings.server.max_body_bytes
+        self.longest_seconds = settings.server.longest_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
@@ -51,7 +54,7 @@ class Gate:
             except ServiceError as error:
                 await respond(app, scope["path"], error)(scope, receive, send)
                 return
-            await self.app(scope, self.bounded(receive), send)
+            await self.before_deadline(self.app(scope, self.bounded(receive), send))
 
     def authenticate(self, scope: Scope) -> str:
         """Return the principal; raise `Unauthorized` or, without any keys, `Forbidden`."""
@@ -67,6 +70,16 @@ class Gate:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return principal
+
+    async def before_deadline(self, answering: Awaitable[None]) -> None:
+        """End what takes too long, such as a client that stops sending, or reading."""
+        try:
+            async with asyncio.timeout(self.longest_seconds) as deadline:
+                await answering
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise TookTooLong(f"No request may take {self.longest_seconds:.0f} s.") from None
 
     def bounded(self, receive: Receive) -> Receive:
         """Wrap `receive` so that a body is cut off where it exceeds the limit."""
@@ -87,9 +100,12 @@ class Gate:
 
 
 def _refuse_remote(scope: Scope, headers: Headers) -> None:
-    host = urlsplit(f"//{headers.get('Host', '')}").hostname
-    origin = headers.get("Origin")
-    from_elsewhere = origin is not None and urlsplit(origin).netloc != headers.get("Host")
+    given, origin = headers.get("Host", ""), headers.get("Origin")
+    try:
+        host = urlsplit(f"//{given}").hostname
+        from_elsewhere = origin is not None and urlsplit(origin).netloc != given
+    except ValueError:
+        host, from_elsewhere = None, True
     peer = scope.get("client")
     if not peer or peer[0] not in _LOOPBACK or host not in _LOCAL_HOSTS or from_elsewhere:
         raise Forbidden(

@@ -21,7 +21,7 @@ def serve(settings: Settings, *, reload: bool = False) -> None:
         workers=None if reload else settings.server.workers,
         reload=reload,
         reload_dirs=["src"] if reload else None,
-        timeout_graceful_shutdown=math.ceil(settings.server.request_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.server.longest_seconds),
         # Anyone can send these headers; the gate has to see who really connects.
         proxy_headers=False,
         server_header=False,

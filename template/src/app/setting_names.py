@@ -28,9 +28,13 @@ def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def without_sections(model: type[BaseModel], given: Mapping[str, T]) -> dict[str, T]:
-    """Drop what is named like a whole section: the `LOG` of somebody's shell is another's."""
+    """Drop what is only named like a section, and no JSON: `LOG=/var/log` of somebody's shell."""
     sections = {name for name, info in model.model_fields.items() if _section(info)}
-    return {name: value for name, value in given.items() if name.lower() not in sections}
+    return {
+        name: value
+        for name, value in given.items()
+        if name.lower() not in sections or str(value).lstrip().startswith("{")
+    }
 
 
 def _section(info: FieldInfo) -> type[BaseModel] | None:
@@ -42,8 +46,9 @@ def unknown_settings(model: type[BaseModel], given: Iterable[str]) -> list[str]:
     """Return a sentence for each name in `given` that sets nothing in `model`."""
     known = setting_names(model)
     # Behind the name of a dictionary comes a key of it.
-    unknown = [name for name in map(str.upper, given) if not name.startswith(tuple(known))]
-    return [_unknown(name, known) for name in unknown]
+    keyed = tuple(f"{name}__" for name in known)
+    names = [name.upper() for name in given]
+    return [_unknown(n, known) for n in names if n not in known and not n.startswith(keyed)]
 
 
 @contextmanager
@@ -55,7 +60,7 @@ def explained(model: type[BaseModel]) -> Iterator[None]:
         known = setting_names(model)
         raise SettingsError("\n".join(_sentence(e, known) for e in error.errors())) from None
     except UnreadableError as error:
-        raise SettingsError(f"{error}: write it as JSON") from None
+        raise SettingsError(f"{error}: a list or an object is written as JSON") from None
 
 
 def _sentence(error: ErrorDetails, known: list[str]) -> str:

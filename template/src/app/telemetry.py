@@ -30,7 +30,7 @@ def configure_logs(level: str, format: str, stream: TextIO | None = None) -> Non
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendering: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if format == "console"
         else [structlog.processors.ExceptionRenderer(frames), structlog.processors.JSONRenderer()]
     )
@@ -77,11 +77,13 @@ class RequestLog:
 
         try:
             await self.app(scope, receive, send_with_id)
-        except Exception:
-            _log.exception("request failed", path=scope["path"])
+        except Exception as failure:
+            error = failure
+            if not isinstance(error, ServiceError):
+                _log.exception("request failed", path=scope["path"])
+                error = ServiceError(f"Something failed here; its logs have it as {request_id}.")
             if status:  # Too late for another answer: the server has to cut the connection.
                 raise
-            error = ServiceError(f"Something failed here; its logs have it as {request_id}.")
             await respond(scope["app"], scope["path"], error)(scope, receive, send_with_id)
         finally:
             seconds = round(time.perf_counter() - started, 4)

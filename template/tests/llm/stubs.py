@@ -71,7 +71,7 @@ class Stub:
     _arrived: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def base_url(self, model: str) -> str:
-        """Where `LLM__BASE_URL` has to point, in a project whose first provider serves `model`."""
+        """Where `LLM__BASE_URL` has to point for `model`."""
         return self.openai_url if model.startswith("openai") else self.url
 
     @property

@@ -1,6 +1,7 @@
 """What each call gets and obeys, whoever asks for it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from unittest.mock import ANY
 
 import anyio
@@ -17,6 +18,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.settings import ModelSettings
 from structlog.testing import capture_logs
 
@@ -27,7 +29,7 @@ from app.llm.offline import offline_model
 from app.llm.prompts import Prompts
 from app.llm.settings import LLMSettings
 
-from app.errors import BadRequest, TooManyRequests
+from app.errors import BadRequest, ServiceError, TooManyRequests
 from tests.llm.conftest import Scripted
 from tests.llm.scripted import Turn
 
@@ -198,6 +200,27 @@ async def test_a_failure_is_one_line_in_the_logs_too(scripted: Scripted) -> None
     with capture_logs() as lines, pytest.raises(ProviderFailed):
         await chat.reply(asking("Hi"))
     assert [line["outcome"] for line in lines] == ["provider_error"]
+
+
+async def test_the_logs_say_what_kind_of_failure_it_was_and_not_its_words() -> None:
+    async def refuse(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        raise ModelHTTPError(418, "m", body={"message": "a secret"})
+
+    with capture_logs() as lines, pytest.raises(ServiceError):
+        await chat_with(FunctionModel(refuse)).reply(asking("Hi"))
+    assert lines[0]["error"] == "ModelHTTPError"
+    assert lines[0]["provider_status"] == 418
+    assert "a secret" not in str(lines)
+
+
+async def test_a_prompt_that_asks_for_more_than_the_limit_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "1.md").write_text(
+        '+++\ndescription = "Long."\n[parameters]\nmax_tokens = 9\n+++\nBe long.\n'
+    )
+    prompts = Prompts.load({}, tmp_path)
+    with pytest.raises(ValueError, match="LLM__MAX_OUTPUT_TOKENS is less than chat/1 asks for"):
+        Chat(Models({}, {}), prompts, LLMSettings(max_output_tokens=8), deadline_seconds=1)
 
 
 async def test_history_may_end_with_an_answer(scripted: Scripted) -> None:

@@ -29,7 +29,7 @@ from pydantic_ai.models.test import TestModel
 
 from app.llm.failures import ProviderKeyRefused
 from app.llm.models import Models, UnknownModel, open_models
-from app.llm.settings import LLMSettings, provider_of
+from app.llm.settings import OFFLINE, LLMSettings, provider_of
 
 from app.errors import Unavailable
 from tests.llm.stubs import Reply, Stub
@@ -65,7 +65,9 @@ def open_(stub: Stub, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Op
     async def open_(
         *, deadline_seconds: float = 30, keys: dict[str, SecretStr | None] = KEYS, **settings: Any
     ) -> AsyncIterator[Models]:
-        chosen = LLMSettings.model_validate({"base_url": stub.base_url(PROVIDERS[0]), **settings})
+        model = settings.get("model") or PROVIDERS[0]
+        base_url = None if model == OFFLINE else stub.base_url(model)
+        chosen = LLMSettings.model_validate({"base_url": base_url, **settings})
         async with open_models(
             chosen, keys, deadline_seconds=deadline_seconds, offline=TestModel(), sleep=sleep
         ) as models:
@@ -313,7 +315,7 @@ async def test_no_more_calls_are_open_than_the_settings_allow(open_: Open, stub:
 
 
 async def test_without_a_key_the_service_answers_offline(open_: Open) -> None:
-    async with open_(keys=NO_KEYS) as models:
+    async with open_(keys=NO_KEYS, base_url=None) as models:
         assert models.ids == ("offline",)
         assert await models.check(thorough=True) == "offline"
 
@@ -390,3 +392,10 @@ print(json.dumps(sorted({"openai", "anthropic"} & sys.modules.keys())))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert json.loads(done.stdout) == []
+
+
+async def test_a_base_url_without_a_model_is_refused() -> None:
+    chosen = LLMSettings(base_url="http://localhost:11434/v1")
+    with pytest.raises(ValueError, match="LLM__MODEL has to say which"):
+        async with open_models(chosen, NO_KEYS, deadline_seconds=1, offline=TestModel()):
+            pass

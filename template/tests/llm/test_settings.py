@@ -21,7 +21,7 @@ KEY = SecretStr("a-key")
         ({"model": "openai-chat:m", "base_url": "http://localhost/v1"}, {"openai": None}, []),
         ({"model": "anthropic:m", "base_url": "http://localhost"}, {"anthropic": None}, []),
         (
-            {"model": "anthropic:m", "base_url": "http://localhost/v1"},
+            {"model": "openai:m", "fallback_models": ["anthropic:m"], "base_url": "http://x/v1"},
             {"openai": None, "anthropic": None},
             ["ANTHROPIC_API_KEY"],
         ),

@@ -57,6 +57,8 @@ class Chat:
         self.deadline_seconds = deadline_seconds
         self._prompt = prompts.get("chat")
         self._prompt_text = self._prompt.render()
+        if self._prompt.parameters.get("max_tokens", 0) > limits.max_output_tokens:
+            raise ValueError(f"LLM__MAX_OUTPUT_TOKENS is less than {self._prompt} asks for")
 
     async def reply(self, request: ChatRequest) -> ModelResponse:
         """Return the whole answer; raise `ServiceError` where there is none, or a part of one."""
@@ -79,7 +81,7 @@ class Chat:
     @asynccontextmanager
     async def _answering(self, request: ChatRequest) -> AsyncGenerator[_Answer]:
         answer = _Answer(self._call(request))
-        started, outcome = time.perf_counter(), "cancelled"
+        started, outcome, failure = time.perf_counter(), "cancelled", dict[str, object]()
         try:
             with translated():
                 async with asyncio.timeout(self.deadline_seconds):
@@ -87,6 +89,10 @@ class Chat:
             outcome = _whole(answer.response).finish_reason or "stop"
         except Exception as error:
             outcome = error.code if isinstance(error, ServiceError) else ServiceError.code
+            cause = error.__cause__ or error
+            # Of what the provider said only the kind: it may have repeated what people wrote.
+            status = getattr(cause, "status_code", None)
+            failure = {"error": type(cause).__name__, "provider_status": status}
             raise
         finally:
             response = answer.response or ModelResponse([])
@@ -99,6 +105,7 @@ class Chat:
                 input_tokens=response.usage.input_tokens,
                 output_tokens=response.usage.output_tokens,
                 seconds=round(time.perf_counter() - started, 3),
+                **failure,
             )
 
     def _call(self, request: ChatRequest) -> dict[str, Any]:
@@ -114,7 +121,8 @@ class Chat:
             detail = f"The model {model.model_name!r} writes no JSON without a schema."
             raise BadRequest(detail, param="response_format")
         texts = [c for c in contents if isinstance(c, str)]
-        self._refuse_long(texts + [str(tool) for tool in request.parameters.function_tools])
+        asked = request.parameters
+        self._refuse_long([*texts, *map(str, (*asked.function_tools, asked.output_object or ""))])
         most = self.limits.max_output_tokens
         if request.settings.get("max_tokens", 0) > most:
             raise BadRequest(f"Answers have at most {most} tokens here.", param="max_tokens")

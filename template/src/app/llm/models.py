@@ -78,7 +78,7 @@ async def open_models(
             kind, _, name = model_id.partition(":")
             key = keys[provider := provider_of(model_id)]
             secret = key.get_secret_value() if key else None
-            base_url = settings.base_url if provider == next(iter(keys)) else None
+            base_url = settings.base_url if provider == provider_of(ids[0]) else None
             model = _module(provider).build(kind, name, secret, base_url, http)
             clients[provider] = model.client
             built[model_id] = ConcurrencyLimitedModel(model, limiter)
@@ -93,6 +93,8 @@ def _configured(settings: LLMSettings, keys: Keys) -> tuple[str, ...]:
     first = next((provider for provider, key in keys.items() if key), None)
     model = settings.model or (_module(first).DEFAULT_MODEL if first else OFFLINE)
     ids = tuple(dict.fromkeys((model, *settings.fallback_models)))
+    if settings.base_url and model == OFFLINE:
+        raise ValueError("LLM__BASE_URL says where, and LLM__MODEL has to say which model")
     for model_id in set(ids) - {OFFLINE}:
         if provider_of(model_id) not in keys or not model_id.partition(":")[2]:
             known = " or ".join(f"{provider}:…" for provider in keys)

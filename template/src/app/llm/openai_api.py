@@ -1,7 +1,7 @@
 """What clients of OpenAI's Chat Completions API send, as a `ChatRequest`.
 
-Types are strict, and what would change the answer but is not supported is refused by name. Other
-fields that are not known here are ignored: clients send many that matter to OpenAI only.
+Types are strict, and what would change the form of the answer but is not supported is refused by
+name. Other fields are ignored: clients send many that matter to OpenAI only.
 """
 
 import json
@@ -21,6 +21,7 @@ from app.llm.chat import ChatRequest
 from app.errors import BadRequest
 
 UNSUPPORTED = {"audio", "function_call", "functions", "logit_bias", "logprobs", "prediction"}
+UNSUPPORTED |= {"top_logprobs", "web_search_options"}
 
 
 class Wire(BaseModel):

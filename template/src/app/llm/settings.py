@@ -18,8 +18,8 @@ class LLMSettings(BaseModel):
     model: str | None = None
     # Asked in turn where the model fails before its first token.
     fallback_models: tuple[str, ...] = ()
-    # Another server for the models of the first provider there is, OpenAI before Anthropic: a
-    # gateway, or Ollama at http://localhost:11434/v1.
+    # Another server for the provider of the model: a gateway, or Ollama at
+    # http://localhost:11434/v1 for `openai-chat:…`.
     base_url: str | None = None
     # Prompt -> its active version; a prompt that is not named here uses its newest.
     prompts: dict[str, str] = {}
@@ -37,7 +37,7 @@ class LLMSettings(BaseModel):
         if not models:
             return [] if any(keys.values()) else [" or ".join(map(_key_setting, keys))]
         # A server of one's own often has no keys.
-        keyless = {next(iter(keys))} if self.base_url else set()
+        keyless = {provider_of(self.model)} if self.base_url and self.model else set()
         needed = set(map(provider_of, models)) - keyless
         return sorted(_key_setting(provider) for provider in needed if not keys.get(provider))
 
