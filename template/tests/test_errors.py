@@ -72,12 +72,17 @@ def test_an_error_of_the_owner_changes_no_other(app: FastAPI, client: TestClient
     async def order() -> None:
         raise OrderGone("It was deleted.")
 
+    @app.get("/unprocessable")
+    async def unprocessable() -> None:
+        raise HTTPException(422, "Not so.")
+
     @app.get("/teapot")
     async def teapot() -> None:
         raise HTTPException(499, "The client left.")
 
     assert client.get("/order").json()["code"] == "order_gone"
     assert client.get("/nowhere").json()["code"] == "not_found"
+    assert client.get("/unprocessable").json()["code"] == "invalid_request"
     assert client.get("/teapot").json()["title"] == "Error"
 
 

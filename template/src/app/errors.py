@@ -77,10 +77,8 @@ class TookTooLong(ServiceError):
     status, code = 504, "timeout"
 
 
-_CODES = {
-    kind.status: kind.code
-    for kind in (Unauthorized, Forbidden, NotFound, BodyTooLarge, TooManyRequests, Unavailable)
-}
+# Collected here, once: an owner's own error does not rename the others of its status.
+_CODES = {kind.status: kind.code for kind in ServiceError.__subclasses__()}
 
 
 class Problem(BaseModel):
