@@ -25,6 +25,8 @@ from app.settings import Settings
 NEEDS_KEY = Security(HTTPBearer(auto_error=False, description="An API key of this service."))
 
 OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready"})
+# Scripts and styles: a browser asks for them before anybody could give it a key.
+OPEN_FOLDER = "/web/"
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _LOCAL_HOSTS = _LOOPBACK | {"localhost"}
 
@@ -39,7 +41,7 @@ class Gate:
         self.longest_seconds = settings.server.longest_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or _is_open(scope["path"]):
             await self.app(scope, receive, send)
             return
         app = cast(FastAPI, scope["app"])
@@ -97,6 +99,10 @@ class Gate:
             return message
 
         return receive_within_limit
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
 
 
 def _refuse_remote(scope: Scope, headers: Headers) -> None:
