@@ -46,6 +46,15 @@ pytestmark = pytest.mark.anyio
 async def test_the_desk_says_its_currency() -> None:
     assert await Desk("EUR").check() == "sells in EUR"
 """,
+    # A version of their own of the template's prompt, published.
+    "src/app/prompts/chat/2.md": '''\
++++
+description = "Opens every chat of our shop."
++++
+You are the assistant of our shop.
+''',
+    "src/app/prompts/chat/2.lock": "23f0648ff7da\n",
+    "tests/llm/snapshots/chat/2.md": "+++\n+++\nYou are the assistant of our shop.\n",
 }
 # File, what stands there, and what the owner makes of it.
 EDITS = [
@@ -89,7 +98,7 @@ APPENDED = {
 def own(project: Path, *, with_uv: bool = False) -> None:
     """Edit the project and commit it; dependencies come by `uv add`, or as it would write them."""
     for name, text in FILES.items():
-        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text(text, "utf-8")
     for name, before, after in EDITS:
         edit(project / name, before, after)

@@ -2,14 +2,13 @@
 `snapshots/<name>/<version>.md`: the inputs as TOML between two lines of `+++`, then what comes out.
 """
 
-import json
 import tomllib
 from pathlib import Path
 
 import pytest
 from jinja2.exceptions import SecurityError
 
-from app.llm.prompts import FOLDER, Prompt, PromptError, Prompts, locked, main
+from app.llm.prompts import Prompt, PromptError, Prompts, main
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 GREETING = """+++
@@ -45,7 +44,7 @@ def test_a_prompt_of_the_service_renders_as_in_its_snapshot(prompt: Prompt) -> N
 
 def test_all_prompts_of_the_service_are_locked() -> None:
     prompts = Prompts.load({}).versions.values()
-    drafts = [str(p) for p in prompts if p.version not in locked(FOLDER / p.name)]
+    drafts = [str(p) for p in prompts if not p.locked]
     assert drafts == [], "`poe prompt lock` publishes them"
 
 
@@ -112,16 +111,19 @@ def test_parameters_are_part_of_what_was_published(folder: Path) -> None:
         Prompts.load({}, folder)
 
 
-def test_a_new_version_is_a_draft_until_it_is_locked(folder: Path) -> None:
+def test_a_new_version_is_a_draft_until_it_is_locked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["lock"], folder)
     write(folder, GREETING, version=11)
-    prompts = Prompts.load({}, folder)
-    assert prompts.get("greet").version == "11"
-    assert "11" not in locked(folder / "greet")
+    draft = Prompts.load({}, folder).get("greet")
+    assert (draft.version, draft.locked) == ("11", False)
+    capsys.readouterr()
     main(["lock"], folder)
-    digests = json.loads((folder / "greet" / "lock.json").read_text())
-    assert digests.keys() == {"2", "10", "11"}
-    assert digests["11"] == digests["2"] == prompts.get("greet").digest
+    assert capsys.readouterr().out.startswith("greet/11 is locked")
+    prompts = Prompts.load({}, folder)
+    assert all(prompt.locked for prompt in prompts.versions.values())
+    assert prompts.get("greet", "2").digest == draft.digest
 
 
 def test_list_shows_each_version(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,8 @@
 """Prompts as versioned files: `src/app/prompts/<name>/<version>.md`.
 
 A file is TOML between two lines of `+++` (description, inputs, model parameters), then a Jinja
-template. `lock.json` beside it holds the digests of the published versions: those never change,
-so a version in the logs says exactly what a model was told. `poe prompt` lists and locks them.
+template. A published version has its digest beside it, in `<version>.lock`, and never changes, so a
+version in the logs says exactly what a model was told. `poe prompt` lists and locks them.
 """
 
 import argparse
@@ -41,6 +41,8 @@ class Prompt(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     inputs: frozenset[str] = frozenset()
     # pydantic-ai's model settings.
     parameters: dict[str, Any] = {}
+    # Published: it cannot change any more.
+    locked: bool
 
     @model_validator(mode="after")
     def refuse_what_cannot_work(self) -> Self:
@@ -100,28 +102,16 @@ class Prompts:
         return ", ".join(f"{name}/{version}" for name, version in self.active.items())
 
 
-def locked(folder: Path) -> dict[str, str]:
-    """Return the digests of the published versions in a prompt's folder."""
-    path = folder / "lock.json"
-    return dict(json.loads(path.read_text())) if path.exists() else {}
-
-
-def lock(prompts: Prompts, folder: Path) -> None:
-    """Publish every version there is: none of them can change any more."""
-    for prompt in prompts.versions.values():
-        digests = locked(folder / prompt.name) | {prompt.version: prompt.digest}
-        (folder / prompt.name / "lock.json").write_text(json.dumps(digests, indent=2) + "\n")
-
-
 def _read(path: Path) -> Prompt:
-    name, version = path.parent.name, path.stem
+    name, version, lock = path.parent.name, path.stem, path.with_suffix(".lock")
     try:
         parts = re.fullmatch(r"\+\+\+\n(.*?)^\+\+\+\n(.*)", path.read_text("utf-8"), re.M | re.S)
         if not parts:
             raise ValueError("it must begin with front matter between two lines of +++")
-        file = {"name": name, "version": version, "body": parts[2].strip()}
-        prompt = Prompt.model_validate(tomllib.loads(parts[1]) | file)
-        if locked(path.parent).get(version, prompt.digest) != prompt.digest:
+        file = {"name": name, "version": version, "locked": lock.exists()}
+        front = tomllib.loads(parts[1])
+        prompt = Prompt.model_validate(front | file | {"body": parts[2].strip()})
+        if prompt.locked and lock.read_text().strip() != prompt.digest:
             raise ValueError("it changed after it was published: restore it, write a new version")
     except (ValueError, TemplateError) as error:
         raise PromptError(f"prompt {name}/{version}: {error}") from error
@@ -138,11 +128,14 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> None:
     try:
         prompts = Prompts.load(load_settings().llm.prompts, folder)
         if options.command == "lock":
-            lock(prompts, folder)
+            for prompt in prompts.versions.values():
+                if not prompt.locked:
+                    (folder / f"{prompt}.lock").write_text(f"{prompt.digest}\n")
+                    print(f"{prompt} is locked")
         elif options.command == "list":
             for p in prompts.versions.values():
                 state = "active" if p is prompts.get(p.name) else ""
-                draft = "locked" if p.version in locked(folder / p.name) else "draft"
+                draft = "locked" if p.locked else "draft"
                 print(f"{p!s:<16} {state:<6} {draft:<6} {p.digest}  {p.description}")
         else:
             name, _, version = options.prompt.partition("@")
