@@ -3,32 +3,31 @@
 Refusing early with a `Retry-After` costs little; accepting work that then times out costs most.
 """
 
+import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 from limits import parse
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError, StorageError
+from limits.storage import storage_from_string
 
 from app.errors import TooManyRequests, Unavailable
 
-Storage = MemoryStorage | RedisStorage
 _NO_ANSWER = "The store of the rate limit does not answer; try again."
 
 
 class Limits:
     """The rate limit of each principal and the concurrency limit of this process."""
 
-    def __init__(self, rate: str, storage: Storage, max_concurrent: int) -> None:
+    def __init__(self, rate: str, storage: Any, max_concurrent: int) -> None:
         self.rate = parse(rate)
-        self.max_concurrent = max_concurrent
-        self.running = 0
         self._storage = storage
         self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._slots = asyncio.Semaphore(max_concurrent)
 
     async def count_request(self, principal: str) -> None:
         """Count one request of `principal`; raise `TooManyRequests` when it was one too many."""
@@ -44,19 +43,15 @@ class Limits:
             headers={"Retry-After": str(wait_seconds)},
         )
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Hold one of the places of this process; raise `TooManyRequests` when none is free."""
-        if self.running >= self.max_concurrent:
-            raise TooManyRequests(
-                f"{self.running} requests are being answered already; try again.",
-                headers={"Retry-After": "1"},
-            )
-        self.running += 1
-        try:
-            yield
-        finally:
-            self.running -= 1
+    def slot(self) -> asyncio.Semaphore:
+        """Return a free place of this process, to be entered at once.
+
+        Raises `TooManyRequests` where there is none: nobody waits for one.
+        """
+        if self._slots.locked():
+            busy = "All places of this process are taken; try again."
+            raise TooManyRequests(busy, headers={"Retry-After": "1"})
+        return self._slots
 
     async def check(self, *, thorough: bool = False) -> str:
         """Say where requests are counted; raise when that place does not answer."""
@@ -71,18 +66,14 @@ async def open_limits(*, rate: str, storage: str, max_concurrent: int) -> AsyncI
 
     Raises `ValueError` when the Redis client is not installed.
     """
-    counts = _storage(storage)
+    try:
+        counts: Any = storage_from_string(
+            f"async+{storage}", wrap_exceptions=True, implementation="redispy"
+        )
+    except ConfigurationError as error:
+        raise ValueError("A rate limit in Redis needs its client: uv sync --extra redis") from error
     try:
         yield Limits(rate, counts, max_concurrent)
     finally:
-        if isinstance(counts, RedisStorage) and isinstance(counts.bridge, RedispyBridge):
-            await counts.bridge.storage.aclose()
-
-
-def _storage(url: str) -> Storage:
-    if url == "memory://":
-        return MemoryStorage()
-    try:
-        return RedisStorage(f"async+{url}", wrap_exceptions=True, implementation="redispy")
-    except ConfigurationError as error:
-        raise ValueError("A rate limit in Redis needs its client: uv sync --extra redis") from error
+        if bridge := getattr(counts, "bridge", None):  # Only Redis has connections to close.
+            await bridge.storage.aclose()

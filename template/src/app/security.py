@@ -5,19 +5,16 @@ machine, by the connection's own address: headers that proxies add do not count.
 """
 
 import asyncio
-from collections.abc import Awaitable
-from contextlib import ExitStack
+import re
 from typing import cast
-from urllib.parse import urlsplit
 
 import structlog
-from fastapi import FastAPI, Security
+from fastapi import Security
 from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import Forbidden, ServiceError, TookTooLong, Unauthorized, respond
+from app.errors import BodyTooLarge, Forbidden, TookTooLong, Unauthorized
 from app.resources import Resources
 from app.settings import Settings
 
@@ -28,11 +25,14 @@ OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready"})
 # Scripts and styles: a browser asks for them before anybody could give it a key.
 OPEN_FOLDER = "/web/"
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
-_LOCAL_HOSTS = _LOOPBACK | {"localhost"}
+_LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
 
 class Gate:
-    """Authenticates a request, counts it and bounds its body."""
+    """Authenticates a request, counts it, and bounds its body and its time.
+
+    What it raises is answered by what stands around it (`RequestLog`).
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
@@ -44,19 +44,20 @@ class Gate:
         if scope["type"] != "http" or _is_open(scope["path"]):
             await self.app(scope, receive, send)
             return
-        app = cast(FastAPI, scope["app"])
-        limits = cast(Resources, app.state.resources).limits
-        with ExitStack() as held:
+        limits = cast(Resources, scope["app"].state.resources).limits
+        principal = self.authenticate(scope)
+        scope.setdefault("state", {})["principal"] = principal
+        structlog.contextvars.bind_contextvars(principal=principal)
+        await limits.count_request(principal)
+        async with limits.slot():
             try:
-                principal = self.authenticate(scope)
-                scope.setdefault("state", {})["principal"] = principal
-                structlog.contextvars.bind_contextvars(principal=principal)
-                await limits.count_request(principal)
-                held.enter_context(limits.slot())
-            except ServiceError as error:
-                await respond(app, scope["path"], error)(scope, receive, send)
-                return
-            await self.before_deadline(self.app(scope, self.bounded(receive), send))
+                # From outside, for a client may stop to send, or to read.
+                async with asyncio.timeout(self.longest_seconds) as deadline:
+                    await self.app(scope, self.bounded(receive), send)
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                raise TookTooLong(f"No request may take {self.longest_seconds:.0f} s.") from None
 
     def authenticate(self, scope: Scope) -> str:
         """Return the principal; raise `Unauthorized` or, without any keys, `Forbidden`."""
@@ -73,16 +74,6 @@ class Gate:
             )
         return principal
 
-    async def before_deadline(self, answering: Awaitable[None]) -> None:
-        """End what takes too long, such as a client that stops sending, or reading."""
-        try:
-            async with asyncio.timeout(self.longest_seconds) as deadline:
-                await answering
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            raise TookTooLong(f"No request may take {self.longest_seconds:.0f} s.") from None
-
     def bounded(self, receive: Receive) -> Receive:
         """Wrap `receive` so that a body is cut off where it exceeds the limit."""
         received = 0
@@ -92,10 +83,7 @@ class Gate:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self.max_body_bytes:
-                # FastAPI hides any other kind of error in a body behind a 400.
-                raise HTTPException(
-                    413, f"The body is longer than {self.max_body_bytes} bytes: send less."
-                )
+                raise BodyTooLarge(f"Send less: a body has at most {self.max_body_bytes} bytes.")
             return message
 
         return receive_within_limit
@@ -106,14 +94,9 @@ def _is_open(path: str) -> bool:
 
 
 def _refuse_remote(scope: Scope, headers: Headers) -> None:
-    given, origin = headers.get("Host", ""), headers.get("Origin")
-    try:
-        host = urlsplit(f"//{given}").hostname
-        from_elsewhere = origin is not None and urlsplit(origin).netloc != given
-    except ValueError:
-        host, from_elsewhere = None, True
-    peer = scope.get("client")
-    if not peer or peer[0] not in _LOOPBACK or host not in _LOCAL_HOSTS or from_elsewhere:
+    peer, host = scope.get("client") or ("", 0), headers.get("Host", "")
+    same_origin = headers.get("Origin") in (None, f"http://{host}", f"https://{host}")
+    if peer[0] not in _LOOPBACK or not _LOCAL_HOST.fullmatch(host) or not same_origin:
         raise Forbidden(
             "Without API keys only this machine is served: set SECURITY__API_KEYS"
             " and send one of them as a Bearer token."
