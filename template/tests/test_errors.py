@@ -57,6 +57,18 @@ def test_a_body_that_is_no_json_is_a_problem(app: FastAPI, client: TestClient) -
     assert answer.json()["detail"] == "body: not JSON, at character 1"
 
 
+def test_a_body_that_is_not_said_to_be_json_is_told_how_to_say_so(
+    app: FastAPI, client: TestClient
+) -> None:
+    install_routes(app)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for headers in ({}, form):
+        answer = client.post("/orders", content='{"amount": 1}', headers=headers)
+        assert answer.status_code == 422
+        said = "body: send it with the header Content-Type: application/json"
+        assert answer.json()["detail"] == said
+
+
 def test_an_unknown_path_and_a_wrong_method_are_problems(client: TestClient) -> None:
     unknown, wrong = client.get("/nowhere"), client.post("/health/live")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")

@@ -5,8 +5,8 @@ client sees, and no route needs a `try`. Anything else is a 500 that reveals not
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from http import HTTPStatus
-from typing import Any, cast
+from http.client import responses as phrases
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 
-class ServiceError(Exception):
+class ServiceError(HTTPException):
     """Something the client should know, with the HTTP status that says it.
 
     `detail` names what was wrong and what to do, `param` the field of the request to blame, and
@@ -34,9 +34,7 @@ class ServiceError(Exception):
         param: str | None = None,
         fields: Sequence[dict[str, str]] = (),
     ) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.headers = headers
+        super().__init__(self.status, detail, headers)
         self.param = param
         self.fields = list(fields)
 
@@ -93,7 +91,7 @@ class Problem(BaseModel):
 def problem(error: ServiceError) -> Response:
     """Render `error` as `application/problem+json`."""
     body = Problem(
-        title=_phrase(error.status),
+        title=phrases.get(error.status, "Error"),
         status=error.status,
         detail=error.detail,
         code=error.code,
@@ -103,14 +101,10 @@ def problem(error: ServiceError) -> Response:
     return JSONResponse(content, error.status, headers=error.headers, media_type=media_type)
 
 
-def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else "Error"
-
-
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe, for OpenAPI, the problems that a route answers with beside its own."""
     content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
-    return {s: {"description": HTTPStatus(s).phrase, "content": content} for s in statuses}
+    return {s: {"description": phrases[s], "content": content} for s in statuses}
 
 
 ErrorFormat = Callable[[ServiceError], Response]
@@ -118,8 +112,8 @@ ErrorFormat = Callable[[ServiceError], Response]
 
 def respond(app: FastAPI, path: str, error: ServiceError) -> Response:
     """Render `error` the way clients of `path` expect it: a problem, unless the path says else."""
-    formats = cast("dict[str, ErrorFormat]", app.state.error_formats)
-    return formats.get(path, problem)(error)
+    render: ErrorFormat = app.state.error_formats.get(path, problem)
+    return render(error)
 
 
 def install_errors(app: FastAPI) -> None:
@@ -130,7 +124,7 @@ def install_errors(app: FastAPI) -> None:
         return respond(app, request.url.path, _service_error(error))
 
     # A task group wraps what its tasks raise.
-    for kind in (ServiceError, RequestValidationError, HTTPException, ExceptionGroup):
+    for kind in (RequestValidationError, HTTPException, ExceptionGroup):
         app.add_exception_handler(kind, answer)
 
 
@@ -146,8 +140,8 @@ def _service_error(error: Exception) -> ServiceError:
         case HTTPException():
             other = ServiceError(str(error.detail), headers=error.headers)
             other.status = error.status_code
-            code = _phrase(other.status).lower().replace(" ", "_")
-            other.code = _CODES.get(other.status, code)
+            phrase = phrases.get(other.status, "error")
+            other.code = _CODES.get(other.status, phrase.lower().replace(" ", "_"))
             return other
         case ExceptionGroup() if found := error.subgroup(ServiceError):
             return _service_error(found.exceptions[0])
@@ -156,7 +150,9 @@ def _service_error(error: Exception) -> ServiceError:
 
 def _field(invalid: dict[str, Any]) -> dict[str, str]:
     # A location starts with body, query or path; what was sent is not repeated.
-    location = ".".join(map(str, invalid["loc"][1:]))
+    location, message = ".".join(map(str, invalid["loc"][1:])), str(invalid["msg"])
     if invalid["type"] == "json_invalid":
-        return {"field": "body", "message": f"not JSON, at character {location}"}
-    return {"field": location or "body", "message": str(invalid["msg"])}
+        location, message = "body", f"not JSON, at character {location}"
+    elif not location and isinstance(invalid.get("input"), bytes):
+        message = "send it with the header Content-Type: application/json"
+    return {"field": location or "body", "message": message}

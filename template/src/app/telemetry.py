@@ -41,12 +41,12 @@ def configure_logs(level: str, format: str, stream: TextIO | None = None) -> Non
         wrapper_class=structlog.stdlib.BoundLogger,
     )
     handler = logging.StreamHandler(stream)
-    handler.name = "app"
     processors = [formatter.remove_processors_meta, *rendering]
     handler.setFormatter(formatter(processors=processors, foreign_pre_chain=shared))
     root = logging.getLogger()
     # Whoever else listens, such as a test, goes on listening.
-    root.handlers = [other for other in root.handlers if other.name != handler.name] + [handler]
+    others = [other for other in root.handlers if not isinstance(other.formatter, formatter)]
+    root.handlers = [*others, handler]
     root.setLevel(level)
     # It logs the whole address of each request it makes.
     logging.getLogger("httpx2").setLevel("WARNING")
