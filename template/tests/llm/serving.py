@@ -14,9 +14,13 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from pydantic_ai.models import Model
 
+from app.llm.calls import Calls
 from app.llm.chat import Chat
+from app.llm.classify import Classification, Classified
+from app.llm.extract import Document, Extraction
 from app.llm.models import Models
 from app.llm.settings import LLMSettings, provider_of
+from app.llm.structured import Structured
 
 from app.resources import Resources, open_resources
 from app.settings import SecuritySettings, Settings
@@ -39,8 +43,15 @@ def opening(*models: Model) -> Opener:
     async def open_own(settings: Settings) -> AsyncGenerator[Resources]:
         own = Models({model.model_name: model for model in models}, {})
         async with open_resources(settings) as resources:
-            chat = Chat(own, resources.prompts, settings.llm, settings.server.request_seconds)
-            yield replace(resources, models=own, chat=chat)
+            calls = Calls(own, settings.llm, settings.server.request_seconds)
+            prompts = resources.prompts
+            yield replace(
+                resources,
+                models=own,
+                chat=Chat(calls, prompts),
+                extract=Structured(calls, prompts.get("extract"), Document, Extraction),
+                classify=Structured(calls, prompts.get("classify"), Classification, Classified),
+            )
 
     return open_own
 

@@ -22,7 +22,8 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.settings import ModelSettings
 from structlog.testing import capture_logs
 
-from app.llm.chat import Chat, ChatRequest, estimated_tokens
+from app.llm.calls import Calls, estimated_tokens
+from app.llm.chat import Chat, ChatRequest
 from app.llm.failures import ContextLengthExceeded, ProviderFailed, ProviderTimeout
 from app.llm.models import Models, UnknownModel
 from app.llm.offline import offline_model
@@ -36,7 +37,8 @@ from tests.llm.scripted import Turn
 
 def chat_with(*models: Model, deadline_seconds: float = 5, **limits: int) -> Chat:
     own = Models({model.model_name: model for model in models}, {})
-    return Chat(own, Prompts.load({}), LLMSettings.model_validate(limits), deadline_seconds)
+    calls = Calls(own, LLMSettings.model_validate(limits), deadline_seconds)
+    return Chat(calls, Prompts.load({}))
 
 
 def asking(*texts: str, **settings: int) -> ChatRequest:
@@ -220,7 +222,7 @@ async def test_a_prompt_that_asks_for_more_than_the_limit_stops_the_start(tmp_pa
     )
     prompts = Prompts.load({}, tmp_path)
     with pytest.raises(ValueError, match="LLM__MAX_OUTPUT_TOKENS is less than chat/1 asks for"):
-        Chat(Models({}, {}), prompts, LLMSettings(max_output_tokens=8), deadline_seconds=1)
+        Chat(Calls(Models({}, {}), LLMSettings(max_output_tokens=8), 1), prompts)
 
 
 async def test_history_may_end_with_an_answer(scripted: Scripted) -> None:

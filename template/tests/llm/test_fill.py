@@ -66,9 +66,60 @@ def test_required_numbers_are_taken_in_turn_and_each_once() -> None:
     assert fill(schema, "Add 2 and 3.5") == {"a": 2, "b": 3.5}
 
 
-def test_a_required_string_without_a_name_is_the_whole_text() -> None:
+def test_a_required_string_without_a_name_is_left_out_or_the_whole_text() -> None:
     schema = {"properties": {"city": {"type": "string"}}, "required": ["city"]}
-    assert fill(schema, " Is it raining in Rome? ") == {"city": "Is it raining in Rome?"}
+    text = " Is it raining in Rome? "
+    assert fill(schema, text) == {}
+    assert fill(schema, text, whole=True) == {"city": "Is it raining in Rome?"}
+
+
+def test_a_string_ends_where_the_next_name_begins() -> None:
+    schema = {"properties": {"item": {"type": "string"}, "price": {"type": "number"}}}
+    found = fill(schema, "Item: Paper, A4, white, price: 4.50")
+    assert found == {"item": "Paper, A4, white", "price": 4.5}
+
+
+def test_a_list_of_objects_takes_what_is_named_again_and_again() -> None:
+    line = {
+        "type": "object",
+        "properties": {"item": {"type": "string"}, "price": {"type": "number"}},
+        "required": ["item", "price"],
+    }
+    schema = {
+        "properties": {"total": {"type": "number"}, "lines": {"type": "array", "items": line}},
+        "required": ["total"],
+    }
+    text = "Item: Paper, price: 4.50\nItem: Toner, price: 61\nTotal: 65.50"
+    lines = [{"item": "Paper", "price": 4.5}, {"item": "Toner", "price": 61}]
+    assert fill(schema, text) == {"total": 65.5, "lines": lines}
+    assert fill(schema, "Total: 3, of 1 and 2") == {"total": 3, "lines": []}
+
+
+LABEL = {
+    "properties": {
+        "label": {
+            "enum": ["billing", "technical"],
+            "description": "About.\n\nbilling: an invoice, a charge.\ntechnical: a crash.",
+        }
+    },
+    "required": ["label"],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("I was charged twice!", "billing"),
+        ("It crashes.", "technical"),
+        ("A technical question about a charge.", "technical"),
+    ],
+)
+def test_a_member_is_named_or_described(text: str, label: str) -> None:
+    assert fill(LABEL, text) == {"label": label}
+
+
+def test_a_member_that_nothing_speaks_for_is_left_out() -> None:
+    assert fill(LABEL, "Good morning.") == {}
 
 
 def test_a_list_takes_all_values_of_its_kind() -> None:

@@ -1,31 +1,23 @@
 """Chat: a conversation in, an answer out, whatever asks for it.
 
-The service's own prompt stands before what the caller sent, and each call has the same limits, the
-same deadline and one line in the logs. Of the words that are exchanged nothing is logged.
+The service's own prompt `chat` stands before what the caller sent.
 """
 
-import asyncio
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from pydantic_ai import BinaryContent, ImageUrl, direct
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, SystemPromptPart
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
-from app.llm.failures import ContextLengthExceeded, ProviderFailed, translated
-from app.llm.models import Models
+from app.llm.calls import Calls
 from app.llm.prompts import Prompts
-from app.llm.settings import LLMSettings
 
-from app.errors import BadRequest, ServiceError
-
-_log = structlog.stdlib.get_logger("app.llm")
+from app.errors import BadRequest
 
 
 @dataclass(frozen=True)
@@ -38,33 +30,21 @@ class ChatRequest:
     parameters: ModelRequestParameters = field(default_factory=ModelRequestParameters)
 
 
-@dataclass
-class _Answer:
-    """What `direct` is called with, and what came of it."""
-
-    call: dict[str, Any]
-    response: ModelResponse | None = None
-
-
 class Chat:
     """Answers conversations with the configured models, under the prompt `chat`."""
 
-    def __init__(
-        self, models: Models, prompts: Prompts, limits: LLMSettings, deadline_seconds: float
-    ) -> None:
-        self.models = models
-        self.limits = limits
-        self.deadline_seconds = deadline_seconds
+    def __init__(self, calls: Calls, prompts: Prompts) -> None:
+        self.models = calls.models
+        self._calls = calls
         self._prompt = prompts.get("chat")
         self._prompt_text = self._prompt.render()
-        if self._prompt.parameters.get("max_tokens", 0) > limits.max_output_tokens:
-            raise ValueError(f"LLM__MAX_OUTPUT_TOKENS is less than {self._prompt} asks for")
+        self._settings = calls.settings(self._prompt)
 
     async def reply(self, request: ChatRequest) -> ModelResponse:
         """Return the whole answer; raise `ServiceError` where there is none, or a part of one."""
-        async with self._answering(request) as answer:
-            answer.response = response = await direct.model_request(**answer.call)
-        return response
+        arguments = self._arguments(request)
+        async with self._calls.begin(self._prompt, arguments["model"]) as call:
+            return call.take(await direct.model_request(**arguments))
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest) -> AsyncGenerator[StreamedResponse]:
@@ -73,42 +53,13 @@ class Chat:
         Raises `ServiceError` on entering, while reading, and on leaving, where the answer turns out
         to have been cut off: only then it is known to be whole.
         """
-        async with self._answering(request) as answer:
-            async with direct.model_request_stream(**answer.call) as stream:
+        arguments = self._arguments(request)
+        async with self._calls.begin(self._prompt, arguments["model"]) as call:
+            async with direct.model_request_stream(**arguments) as stream:
                 yield stream
-            answer.response = stream.get()
+            call.take(stream.get())
 
-    @asynccontextmanager
-    async def _answering(self, request: ChatRequest) -> AsyncGenerator[_Answer]:
-        answer = _Answer(self._call(request))
-        started, outcome, failure = time.perf_counter(), "cancelled", dict[str, object]()
-        try:
-            with translated():
-                async with asyncio.timeout(self.deadline_seconds):
-                    yield answer
-            outcome = _whole(answer.response).finish_reason or "stop"
-        except Exception as error:
-            outcome = error.code if isinstance(error, ServiceError) else ServiceError.code
-            cause = error.__cause__ or error
-            # Of what the provider said only the kind: it may have repeated what people wrote.
-            status = getattr(cause, "status_code", None)
-            failure = {"error": type(cause).__name__, "provider_status": status}
-            raise
-        finally:
-            response = answer.response or ModelResponse([])
-            _log.info(
-                "answer",
-                model=response.model_name or answer.call["model"].model_name,
-                prompt=f"{self._prompt.name}/{self._prompt.version}",
-                prompt_digest=self._prompt.digest,
-                outcome=outcome,
-                input_tokens=response.usage.input_tokens,
-                output_tokens=response.usage.output_tokens,
-                seconds=round(time.perf_counter() - started, 3),
-                **failure,
-            )
-
-    def _call(self, request: ChatRequest) -> dict[str, Any]:
+    def _arguments(self, request: ChatRequest) -> dict[str, Any]:
         model = self.models.get(request.model)
         messages = self._prompted(request.messages)
         contents = [c for m in messages for part in m.parts for c in _contents(part)]
@@ -122,14 +73,15 @@ class Chat:
             raise BadRequest(detail, param="response_format")
         texts = [c for c in contents if isinstance(c, str)]
         asked = request.parameters
-        self._refuse_long([*texts, *map(str, (*asked.function_tools, asked.output_object or ""))])
-        most = self.limits.max_output_tokens
+        texts += map(str, (*asked.function_tools, asked.output_object or ""))
+        self._calls.refuse_long(texts, param="messages")
+        most = self._calls.limits.max_output_tokens
         if request.settings.get("max_tokens", 0) > most:
             raise BadRequest(f"Answers have at most {most} tokens here.", param="max_tokens")
         return {
             "model": model,
             "messages": messages,
-            "model_settings": {"max_tokens": most, **self._prompt.parameters, **request.settings},
+            "model_settings": self._settings | request.settings,
             "model_request_parameters": request.parameters,
             "instrument": False,
         }
@@ -139,17 +91,6 @@ class Chat:
         first = messages[0].parts if messages and isinstance(messages[0], ModelRequest) else ()
         prompt = SystemPromptPart(self._prompt_text)
         return [ModelRequest([prompt, *first]), *messages[1 if first else 0 :]]
-
-    def _refuse_long(self, texts: Sequence[str]) -> None:
-        tokens, most = estimated_tokens(texts), self.limits.max_input_tokens
-        if tokens > most:
-            detail = f"That is about {tokens} tokens, and at most {most} are read here: send less."
-            raise ContextLengthExceeded(detail, param="messages")
-
-
-def estimated_tokens(texts: Sequence[str]) -> int:
-    """Estimate how many tokens `texts` have: one for each four bytes of UTF-8."""
-    return sum(len(text.encode(errors="replace")) for text in texts) // 4
 
 
 def _contents(part: object) -> Sequence[object]:
@@ -162,12 +103,3 @@ def _profile(model: Model) -> ModelProfile:
         return model.profile
     except NotImplementedError:
         return ModelProfile()  # A row of fallbacks: the one that answers knows what it takes.
-
-
-def _whole(response: ModelResponse | None) -> ModelResponse:
-    """Raise unless the provider itself said why the answer ended: nobody else knows it is whole."""
-    if not response or not {"finish_reason", "refusal"} & (response.provider_details or {}).keys():
-        raise ProviderFailed("The model's answer broke off.")
-    if response.finish_reason == "error":
-        raise ProviderFailed("The model failed while it answered.")
-    return response

@@ -19,19 +19,22 @@ _KINDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "boolean": ("yes|no|true|false", lambda found: found in ("yes", "true")),
     "date": (r"\d{4}-\d\d-\d\d", str),
 }
+# What a text says of a field, up to the end of the line or to the name of the next.
+_SAID: Final = r"\s*(?:[:=]|is\b)[ \t]*([^\s;][^\n;]*?)[. \t]*(?=[\n;]|\Z|,[ \t]*\w[\w ]{0,30}[:=])"
 _MAX_CHARACTERS: Final = 20_000
 # A schema comes from the caller, and `$ref` can unfold it without end.
 _MAX_FIELDS: Final = 150
 
 
-def fill(schema: Schema, text: str) -> dict[str, Any]:
+def fill(schema: Schema, text: str, *, whole: bool = False) -> dict[str, Any]:
     """Return the fields of the object `schema` that `text` has a value for.
 
     A value stands behind its field's name ("Total: 12.50"). A required one may also be the next
-    of its kind, and a required string the whole text. What is no JSON schema has no fields.
+    of its kind and, with `whole`, a required string the whole text. What is no JSON schema has no
+    fields.
     """
     with suppress(AttributeError, LookupError, TypeError):
-        filler = _Filler(text[:_MAX_CHARACTERS].strip(), schema.get("$defs", {}))
+        filler = _Filler(text[:_MAX_CHARACTERS].strip(), schema.get("$defs", {}), whole)
         return filler.object(filler.resolved(schema))
     return {}
 
@@ -44,8 +47,9 @@ def words(text: str) -> list[str]:
 class _Filler:
     """Finds values in a text; one that it does not find is a `LookupError`."""
 
-    def __init__(self, text: str, definitions: Mapping[str, Schema]) -> None:
-        self.text, self.definitions, self.fields_left = text, definitions, _MAX_FIELDS
+    def __init__(self, text: str, definitions: Mapping[str, Schema], whole: bool) -> None:
+        self.text, self.definitions, self.whole = text, definitions, whole
+        self.fields_left = _MAX_FIELDS
         # Without the values that have been taken: each fills one field.
         self.rest = text
 
@@ -71,8 +75,7 @@ class _Filler:
         if "const" in schema or kind == "null":
             return schema.get("const")
         if "enum" in schema:
-            members = {str(member).lower(): member for member in schema["enum"]}
-            return members[self.take("|".join(map(re.escape, members)), name, anywhere=True)]
+            return self.member(schema, name)
         if kind == "object":
             data = self.object(schema)
             if data.keys() >= set(schema.get("required", [])):
@@ -80,33 +83,53 @@ class _Filler:
         if kind == "array":
             return self.several(schema.get("items", {}), name, required)
         if kind == "string" and schema.get("format") not in _KINDS:
-            return self.string(name, whole=required and "pattern" not in schema)
+            return self.string(name, self.whole and required and "pattern" not in schema)
         pattern, read = _KINDS[schema.get("format", kind)]
         return read(self.take(pattern, name, required))
 
     def several(self, items: Schema, name: str, required: bool) -> list[Any]:
         """Take values as long as there are any."""
         before = self.rest
-        with suppress(LookupError):
+        try:
             first = self.value(items, name, required)
-            return [first, *(self.several(items, name, required) if self.rest != before else [])]
-        return []
+        except LookupError:
+            self.rest = before
+            return []
+        return [first, *(self.several(items, name, required) if self.rest != before else [])]
+
+    def member(self, schema: Schema, name: str) -> Any:
+        """Take the member that the text names, or the one whose line of the description fits."""
+        members = {str(member).lower(): member for member in schema["enum"]}
+        with suppress(LookupError):
+            return members[self.take("|".join(map(re.escape, members)), name, anywhere=True)]
+        said, fitting = _stems(self.text), dict[str, int]()
+        for line in schema.get("description", "").splitlines():
+            member, _, meaning = line.strip().lower().partition(":")
+            fitting[member] = len(said & _stems(meaning))
+        best = max(members, key=lambda member: fitting.get(member, 0))
+        if not fitting.get(best):
+            raise LookupError(name)
+        return members[best]
 
     def string(self, name: str, whole: bool) -> str:
-        said = re.search(_label(name) + r"\s*(?:[:=]|is\b)[ \t]*([^\s;][^\n;]*)", self.text, re.I)
-        if not said and not (whole and self.text):
+        if said := re.search(_label(name) + _SAID, self.rest, re.I):
+            return self.use(said)
+        if not (whole and self.text):
             raise LookupError(name)
-        return said[1].rstrip(" .") if said else self.text
+        return self.text
 
     def take(self, pattern: str, name: str, anywhere: bool) -> str:
         """Take what matches `pattern` closely behind `name`, or `anywhere`."""
         for place in (_label(name) + ".{0,40}?", *[""] * anywhere):
             whole = rf"{place}(?<![\w.,-])({pattern})(?![\w-]|[.,]\d)"
             if found := re.search(whole, self.rest, re.I):
-                start, end = found.span(1)
-                self.rest = self.rest[:start] + " " * (end - start) + self.rest[end:]
-                return found[1].lower()
+                return self.use(found).lower()
         raise LookupError(name)
+
+    def use(self, found: re.Match[str]) -> str:
+        start, end = found.span()
+        self.rest = self.rest[:start] + " " * (end - start) + self.rest[end:]
+        return found[1]
 
     def resolved(self, schema: Schema) -> Schema:
         return self.definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
@@ -114,3 +137,8 @@ class _Filler:
 
 def _label(name: str) -> str:
     return r"(?<!\w)" + r"[\s_-]*".join(map(re.escape, words(name))) + r"(?!\w)"
+
+
+def _stems(text: str) -> set[str]:
+    # So that "charged" fits "charge"; short words fit everything.
+    return {word[:5] for word in words(text) if len(word) > 4}

@@ -31,7 +31,7 @@ Rule = Callable[[Messages, AgentInfo], ModelResponse | None]
 
 def offline_model(*rules: Rule) -> FunctionModel:
     """Build the model; it asks `rules` before its own."""
-    return _OfflineModel(*rules, call_a_tool, fill_the_output, quote_the_tools, echo)
+    return _OfflineModel(refuse, *rules, call_a_tool, fill_the_output, quote_the_tools, echo)
 
 
 def say(text: str) -> ModelResponse:
@@ -42,6 +42,14 @@ def say(text: str) -> ModelResponse:
 def user_texts(messages: Messages) -> list[str]:
     """Return what the user wrote, a text a message, without attached files."""
     return [_text(p) for x in messages for p in x.parts if isinstance(p, UserPromptPart)]
+
+
+def refuse(messages: Messages, info: AgentInfo) -> ModelResponse | None:
+    """Refuse where the user's last message asks for it, so that one can see a refusal."""
+    if "[refuse]" not in _last_text(messages):
+        return None
+    details = {"refusal": "Offline model: refused, as [refuse] asks."}
+    return ModelResponse([], finish_reason="content_filter", provider_details=details)
 
 
 def call_a_tool(messages: Messages, info: AgentInfo) -> ModelResponse | None:
@@ -66,7 +74,10 @@ def fill_the_output(messages: Messages, info: AgentInfo) -> ModelResponse | None
         return None
     data: dict[str, Any] = {"answer": echo(messages, info).text}
     if wanted.output_object:
-        data = fill(wanted.output_object.json_schema, _last_text(messages))
+        schema = wanted.output_object.json_schema
+        data = fill(schema, _last_text(messages))
+        if "rationale" in schema.get("properties", {}):
+            data["rationale"] = say("chosen by its words, not by their meaning.").text
     return ModelResponse([TextPart(json.dumps(data, ensure_ascii=False))])
 
 
@@ -84,12 +95,16 @@ def echo(messages: Messages, info: AgentInfo) -> ModelResponse:
 
 
 class _OfflineModel(FunctionModel):
+    # What an agent says of an answer that did not fit is nothing that the user wrote.
+    _renders_retry_feedback = True
+
     def __init__(self, *rules: Rule) -> None:
         self.rules = rules
         profile = ModelProfile(
             supports_json_schema_output=True,
             supports_json_object_output=True,
             supports_image_input=False,
+            default_structured_output_mode="native",
         )
         super().__init__(self.respond, model_name="offline", profile=profile)
 
@@ -137,7 +152,8 @@ class _Stream(CompletedStreamedResponse):
 def _limit(response: ModelResponse, settings: ModelSettings) -> None:
     """End a text before a stop sequence or after `max_tokens`, and say why the answer ended."""
     stops = "|".join(map(re.escape, filter(None, settings.get("stop_sequences") or [])))
-    response.finish_reason = "tool_call" if response.tool_calls else "stop"
+    if not response.finish_reason:
+        response.finish_reason = "tool_call" if response.tool_calls else "stop"
     for part in response.parts:
         if isinstance(part, TextPart):
             text = re.split(stops or r"\Z", part.content, maxsplit=1)[0]
@@ -145,11 +161,12 @@ def _limit(response: ModelResponse, settings: ModelSettings) -> None:
             if part.content != text:
                 response.finish_reason = "length"
     # A provider names its own reason, too: a stream without one was cut.
-    response.provider_details = {"finish_reason": response.finish_reason}
+    reason = {"finish_reason": response.finish_reason}
+    response.provider_details = (response.provider_details or {}) | reason
 
 
 def _call(tool: ToolDefinition, messages: Messages) -> ModelResponse:
-    arguments = json.dumps(fill(tool.parameters_json_schema, _last_text(messages)))
+    arguments = json.dumps(fill(tool.parameters_json_schema, _last_text(messages), whole=True))
     return ModelResponse([ToolCallPart(tool.name, arguments, f"call_{len(messages)}")])
 
 

@@ -3,6 +3,13 @@
 from dataclasses import replace
 
 from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.profiles import ModelProfile
+
+
+def prefer_native(profile: ModelProfile) -> ModelProfile:
+    """Let structured output be native where the model has it, and a tool else."""
+    native = profile.get("supports_json_schema_output", False)
+    return profile | ModelProfile(default_structured_output_mode="native" if native else "tool")
 
 
 class CallersTools(Model):

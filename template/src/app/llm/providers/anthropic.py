@@ -8,7 +8,7 @@ from pydantic_ai.models import Model
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 
-from app.llm.providers import CallersTools
+from app.llm.providers import CallersTools, prefer_native
 
 DEFAULT_MODEL: Final = "anthropic:claude-haiku-5-5"
 
@@ -21,4 +21,5 @@ def build(kind: str, name: str, key: str | None, base_url: str | None, http: Asy
     """Build the model that settings call `kind:name`; the SDK's own retries are off."""
     secret = key or "none"
     client = AsyncAnthropic(api_key=secret, base_url=base_url, max_retries=0, http_client=http)
-    return MessagesModel(name, provider=AnthropicProvider(anthropic_client=client))
+    provider = AnthropicProvider(anthropic_client=client)
+    return MessagesModel(name, provider=provider, profile=prefer_native)

@@ -18,7 +18,7 @@ from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
-from app.llm.providers import CallersTools
+from app.llm.providers import CallersTools, prefer_native
 from app.llm.unshared import unshared
 
 DEFAULT_MODEL: Final = "openai:gpt-6-luna"
@@ -57,11 +57,13 @@ def build(kind: str, name: str, key: str | None, base_url: str | None, http: Asy
     if kind == "openai":
         # What people write is not kept at the provider: the service sends all of it each time.
         unstored = OpenAIResponsesModelSettings(openai_store=False)
-        return ResponsesModel(name, provider=provider, settings=unstored)
+        return ResponsesModel(name, provider=provider, settings=unstored, profile=prefer_native)
     if client.base_url.host.endswith(".openai.com"):
-        return ChatModel(name, provider=provider)
+        return ChatModel(name, provider=provider, profile=prefer_native)
     # Other servers know the older `max_tokens`, and no choice among a part of the tools.
     older = OpenAIModelProfile(
-        openai_chat_supports_max_completion_tokens=False, openai_chat_supports_allowed_tools=False
+        openai_chat_supports_max_completion_tokens=False,
+        openai_chat_supports_allowed_tools=False,
+        default_structured_output_mode="native",
     )
     return ChatModel(name, provider=provider, profile=older)
