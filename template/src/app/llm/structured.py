@@ -7,7 +7,7 @@ that was cut off is never mended: what is missing in it cannot be told from what
 import uuid
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_ai import Agent, CallToolsNode
 from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.models import Model
@@ -18,6 +18,13 @@ from app.llm.prompts import Prompt
 T = TypeVar("T", bound=BaseModel)
 
 Outcome = Literal["ok", "truncated", "refused", "invalid"]
+
+
+class TextRequest(BaseModel, extra="forbid", strict=True):
+    """A text to read. `model` is one of `GET /v1/models`; without it the configured one reads."""
+
+    text: str = Field(min_length=1)
+    model: str | None = None
 
 
 class Usage(BaseModel):
