@@ -119,7 +119,7 @@ async def test_a_stream_that_begins_late_begins_with_comments(connection: Connec
         await connection.wrote.wait()
         raise Unavailable("Not now.")
 
-    await connection.run(stream(produce, patience_seconds=0.01))
+    await connection.run(stream(produce, heartbeat_seconds=0.01))
     assert connection.events == [HEARTBEAT, b"error: unavailable", b""]
 
 

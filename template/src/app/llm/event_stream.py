@@ -14,6 +14,8 @@ from starlette.types import Receive, Scope, Send
 from app.errors import ServiceError
 
 Write = Callable[[bytes], Awaitable[None]]
+Produce = Callable[[Write], Awaitable[None]]
+Failed = Callable[[ServiceError], bytes]
 
 HEARTBEAT = b": ping\n\n"
 
@@ -45,51 +47,40 @@ async def disconnected(receive: Receive) -> None:
 
 
 class EventStream(Response):
-    """Server-sent events, written by `produce`, with a comment wherever there are none for long.
+    """Server-sent events, written by `produce`, with a comment every `heartbeat_seconds`.
 
-    The status is sent with the first event, or after `patience_seconds` without any. What `produce`
-    raises before is answered as anywhere else; later a `ServiceError` becomes an event.
+    The status is sent with whatever comes first. What `produce` raises before is answered as
+    anywhere else; later a `ServiceError` becomes the event that `failed` makes of it.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self,
-        produce: Callable[[Write], Awaitable[None]],
-        failed: Callable[[ServiceError], bytes],
-        *,
-        patience_seconds: float = 10,
-        heartbeat_seconds: float = 15,
-    ) -> None:
+    def __init__(self, produce: Produce, failed: Failed, heartbeat_seconds: float = 10) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["Content-Length"]
         self._produce = produce
         self._failed = failed
-        self._patience_seconds = patience_seconds
         self._heartbeat_seconds = heartbeat_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        now = asyncio.get_running_loop().time
-        started, silent_until = False, now() + self._patience_seconds
+        started = False
 
         async def write(events: bytes) -> None:
-            nonlocal started, silent_until
+            nonlocal started
             if not started:
                 started = True
                 head = {"status": self.status_code, "headers": self.raw_headers}
                 await send({"type": "http.response.start", **head})
-            silent_until = now() + self._heartbeat_seconds
             await send({"type": "http.response.body", "body": events, "more_body": True})
 
         async def attend() -> None:
             while True:
                 try:
-                    async with asyncio.timeout_at(silent_until):
+                    async with asyncio.timeout(self._heartbeat_seconds):
                         await disconnected(receive)
                     return
                 except TimeoutError:
-                    if now() >= silent_until:
-                        await write(HEARTBEAT)
+                    await write(HEARTBEAT)
 
         async with while_connected(attend):
             try:
