@@ -39,7 +39,8 @@ def test_settings_come_from_a_dotenv_file_and_the_environment_wins(
         ("SECURITY__API_KEYS", '{"": "0123456789abcdef"}', "SECURITY__API_KEYS"),
         ("SECURITY__API_KEYS", '["a"]', "SECURITY__API_KEYS: Input should be a"),
         ("SECURITY__RATE_LIMIT_STORAGE", "memcached://x", "SECURITY__RATE_LIMIT_STORAGE: "),
-        ("SECURITY__API_KEYS", "no json", 'error parsing value for field "security"'),
+        ("SECURITY__API_KEYS", "no json", "SECURITY__API_KEYS: a list or an object is written as"),
+        ("SECURITY", '{"no json', 'error parsing value for field "security"'),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_to_do(
@@ -96,11 +97,14 @@ def test_one_setting_decides_how_long_a_clean_stop_may_take() -> None:
     assert ServerSettings(request_seconds=10, ready_delay_seconds=1).shutdown_seconds == 12
 
 
-def test_a_name_that_sets_nothing_is_unknown() -> None:
-    given = ["ENVIROMENT", "ENVIRONMENTS", "server__port", "SECURITY__API_KEYS__ALICE"]
-    assert unknown_settings(Settings, given) == [
+def test_a_name_that_sets_nothing_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("ENVIROMENT=x\nserver__port=1\nSECURITY__API_KEYS__ALICE=x\nWEB=x\n")
+    for name in ("ENVIROMENT", "ENVIRONMENTS", "SOMEBODY_ELSES"):
+        monkeypatch.setenv(name, "x")
+    assert sorted(unknown_settings(Settings)) == [
         "ENVIROMENT: unknown setting; did you mean ENVIRONMENT?",
         "ENVIRONMENTS: unknown setting; did you mean ENVIRONMENT?",
+        "WEB: unknown setting",
     ]
 
 

@@ -2,22 +2,19 @@
 
 import asyncio
 import json
-import os
 import platform
 import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.metadata import version as version_of
-
-from dotenv import dotenv_values
 
 from app.about import DISTRIBUTION, version
 from app.checks import check_all
 from app.resources import open_resources
-from app.setting_names import SettingsError, setting_names, unknown_settings
+from app.setting_names import SettingsError, unknown_settings
 from app.settings import Settings, load_settings
+from app.telemetry import configure_logs
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,7 @@ class Finding:
 
 def doctor(*, as_json: bool = False) -> int:
     """Print what was found; return 0 when nothing has to be done, else 1."""
+    configure_logs("ERROR", "console")
     findings = [*_settings(), *_versions()]
     healthy = all(finding.ok for finding in findings)
     if as_json:
@@ -43,9 +41,7 @@ def doctor(*, as_json: bool = False) -> int:
 
 
 def _settings() -> list[Finding]:
-    known = setting_names(Settings)
-    misspelt = [name for name in os.environ if get_close_matches(name, known, cutoff=0.9)]
-    wrong = unknown_settings(Settings, [*dotenv_values(".env"), *misspelt])
+    wrong = unknown_settings(Settings)
     try:
         settings = load_settings()
     except SettingsError as error:

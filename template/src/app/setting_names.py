@@ -1,10 +1,12 @@
 """Settings by the names that people set, such as `SERVER__PORT`, and what is wrong with them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TypeVar
 
+from dotenv import dotenv_values
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -13,7 +15,7 @@ from pydantic_settings import SettingsError as UnreadableError
 T = TypeVar("T")
 
 
-class SettingsError(Exception):
+class SettingsError(ValueError):
     """The settings are unusable; the text names each that is wrong and what to do."""
 
 
@@ -42,12 +44,16 @@ def _section(info: FieldInfo) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-def unknown_settings(model: type[BaseModel], given: Iterable[str]) -> list[str]:
-    """Return a sentence for each name in `given` that sets nothing in `model`."""
+def unknown_settings(model: type[BaseModel]) -> list[str]:
+    """Return a sentence for each name in `.env` that sets nothing in `model`.
+
+    Most of the environment is somebody else's, so of that only what looks misspelt counts.
+    """
     known = setting_names(model)
     # Behind the name of a dictionary comes a key of it.
     keyed = tuple(f"{name}__" for name in known)
-    names = [name.upper() for name in given]
+    misspelt = [name for name in os.environ if get_close_matches(name, known, cutoff=0.9)]
+    names = dict.fromkeys(name.upper() for name in (*dotenv_values(".env"), *misspelt))
     return [_unknown(n, known) for n in names if n not in known and not n.startswith(keyed)]
 
 
@@ -60,7 +66,11 @@ def explained(model: type[BaseModel]) -> Iterator[None]:
         known = setting_names(model)
         raise SettingsError("\n".join(_sentence(e, known) for e in error.errors())) from None
     except UnreadableError as error:
-        raise SettingsError(f"{error}: a list or an object is written as JSON") from None
+        # The error itself knows only the section and what could not be read.
+        given, read = {**dotenv_values(".env"), **os.environ}, getattr(error.__cause__, "doc", "")
+        names = [name for name in setting_names(model) if given.get(name) == read]
+        name = " or ".join(names) or str(error)
+        raise SettingsError(f"{name}: a list or an object is written as JSON") from None
 
 
 def _sentence(error: ErrorDetails, known: list[str]) -> str:
