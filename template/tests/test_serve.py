@@ -63,3 +63,23 @@ def test_a_service_with_wrong_settings_does_not_start_and_says_why() -> None:
         output, _ = running.communicate(timeout=30)
         assert running.returncode == 2
         assert output.strip() == "SERVER__PROT: unknown setting; did you mean SERVER__PORT?"
+
+
+def test_a_service_whose_resources_cannot_be_opened_says_why_in_one_line() -> None:
+    storage = "redis://localhost:1"
+    with process("serve", SECURITY__RATE_LIMIT_STORAGE=storage) as (running, _):
+        output, _ = running.communicate(timeout=30)
+        assert running.returncode == 2
+        assert output == "A rate limit in Redis needs its client: uv sync --extra redis\n"
+
+
+def test_a_setting_that_looks_misspelt_is_a_warning_at_the_start() -> None:
+    settings = {"LOG_LEVEL": "ERROR", "SERVER__READY_DELAY_SECONDS": "0"}
+    with (
+        process("serve", **settings) as (running, address),
+        httpx2.Client(base_url=address) as client,
+    ):
+        wait_until_ready(running, client)
+        running.send_signal(signal.SIGTERM)
+        output, _ = running.communicate(timeout=10)
+        assert "LOG_LEVEL: unknown setting; did you mean LOG__LEVEL?" in output

@@ -1,12 +1,13 @@
 """`python -m app serve` and `python -m app doctor`: all that production needs."""
 
 import argparse
+import asyncio
 import sys
 
 from app.doctor import doctor
+from app.resources import open_resources
 from app.serve import serve
-from app.setting_names import SettingsError
-from app.settings import load_settings
+from app.settings import Settings, load_settings
 
 
 def main() -> int:
@@ -21,11 +22,17 @@ def main() -> int:
     if arguments.command == "doctor":
         return doctor(as_json=arguments.json)
     try:
-        serve(load_settings(), reload=arguments.reload)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
+        asyncio.run(_open_and_close(settings := load_settings()))
+    except ValueError as error:
+        parser.exit(2, f"{error}\n")
+    serve(settings, reload=arguments.reload)
     return 0
+
+
+async def _open_and_close(settings: Settings) -> None:
+    """Find out before the server does, which would log a traceback, what cannot be opened."""
+    async with open_resources(settings):
+        pass
 
 
 if __name__ == "__main__":
