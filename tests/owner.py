@@ -47,12 +47,12 @@ async def test_the_desk_says_its_currency() -> None:
     assert await Desk("EUR").check() == "sells in EUR"
 """,
     # A version of their own of the template's prompt, published.
-    "src/app/prompts/chat/2.md": '''\
+    "src/app/prompts/chat/2.md": """\
 +++
 description = "Opens every chat of our shop."
 +++
 You are the assistant of our shop.
-''',
+""",
     "src/app/prompts/chat/2.lock": "23f0648ff7da\n",
     "tests/llm/snapshots/chat/2.md": "+++\n+++\nYou are the assistant of our shop.\n",
 }

@@ -91,7 +91,8 @@ def test_a_prompt_that_cannot_work_is_refused_at_the_start(
 
 
 def test_an_unknown_version_is_refused_with_those_there_are(folder: Path) -> None:
-    with pytest.raises(PromptError, match="no prompt greet/3, only greet/2, greet/10"):
+    message = "LLM__PROMPTS: there is no prompt greet/3, only greet/2, greet/10"
+    with pytest.raises(PromptError, match=message):
         Prompts.load({"greet": "3"}, folder)
     with pytest.raises(PromptError, match="no prompt part/1"):
         Prompts.load({"part": "1"}, folder)
@@ -120,7 +121,8 @@ def test_a_new_version_is_a_draft_until_it_is_locked(
     assert (draft.version, draft.locked) == ("11", False)
     capsys.readouterr()
     main(["lock"], folder)
-    assert capsys.readouterr().out.startswith("greet/11 is locked")
+    waits = Path("tests/llm/snapshots/greet/11.md")
+    assert capsys.readouterr().out == f"greet/11 is locked; a test waits for {waits}\n"
     prompts = Prompts.load({}, folder)
     assert all(prompt.locked for prompt in prompts.versions.values())
     assert prompts.get("greet", "2").digest == draft.digest
@@ -142,7 +144,10 @@ def test_show_and_render_print_a_prompt(folder: Path, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [(["show", "part"], "no prompt part/"), (["render", "greet"], "takes the inputs ['name']")],
+    [
+        (["show", "part"], "there is no prompt part, only greet/2, greet/10\n"),
+        (["render", "greet"], "takes the inputs ['name']"),
+    ],
 )
 def test_a_command_that_fails_says_why(
     folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str

@@ -20,7 +20,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, model_validator
 from pydantic_ai.settings import ModelSettings
 
-from app.setting_names import SettingsError
 from app.settings import load_settings
 
 FOLDER: Final = Path(__file__).parent.parent / "prompts"
@@ -91,10 +90,11 @@ class Prompts:
 
     def get(self, name: str, version: str | None = None) -> Prompt:
         """Return the active version of a prompt, or the given one."""
-        wanted = f"{name}/{version or self.active.get(name, '')}"
+        wanted = "/".join(filter(None, [name, version or self.active.get(name)]))
         if wanted not in self.versions:
+            setting = "LLM__PROMPTS: " if name in self.active and not version else ""
             known = ", ".join(self.versions)
-            raise PromptError(f"there is no prompt {wanted}, only {known}: see LLM__PROMPTS")
+            raise PromptError(f"{setting}there is no prompt {wanted}, only {known}")
         return self.versions[wanted]
 
     async def check(self, *, thorough: bool = False) -> str:
@@ -131,7 +131,9 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> None:
             for prompt in prompts.versions.values():
                 if not prompt.locked:
                     (folder / f"{prompt}.lock").write_text(f"{prompt.digest}\n")
-                    print(f"{prompt} is locked")
+                    snapshot = Path("tests/llm/snapshots", f"{prompt}.md")
+                    missing = "" if snapshot.exists() else f"; a test waits for {snapshot}"
+                    print(f"{prompt} is locked{missing}")
         elif options.command == "list":
             for p in prompts.versions.values():
                 state = "active" if p is prompts.get(p.name) else ""
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> None:
             prompt = prompts.get(name, version)
             inputs = dict(given.partition("=")[::2] for given in options.input)
             print(prompt.render(**inputs) if options.command == "render" else prompt.body)
-    except (PromptError, SettingsError, TemplateError) as error:
+    except (ValueError, TemplateError) as error:
         parser.exit(1, f"{error}\n")
 
 
