@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.util import find_spec
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from pydantic_ai.exceptions import (
 from pydantic_ai.messages import PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.test import TestModel
+from structlog.testing import capture_logs
 
 from app.llm.failures import ProviderKeyRefused
 from app.llm.models import Models, UnknownModel, open_models
@@ -344,9 +346,11 @@ async def test_the_fallback_answers_for_the_configured_model_only(open_: Open, s
             await whole(models.get(other))
 
 
-@pytest.mark.parametrize("model", ["gpt-6-luna", "mistral:large", f"{PROVIDERS[0]}:"])
+@pytest.mark.parametrize(
+    "model", ["gpt-6-luna", "mistral:large", "anthropic-chat:m", f"{PROVIDERS[0]}:"]
+)
 async def test_a_model_that_no_provider_here_has_is_refused(open_: Open, model: str) -> None:
-    with pytest.raises(ValueError, match="is no model here: write"):
+    with pytest.raises(ValueError, match=f"{model!r} is no model here: LLM__MODEL takes"):
         async with open_(model=model):
             pass
 
@@ -375,6 +379,37 @@ async def test_a_thorough_check_tells_a_refused_key_from_an_absent_provider(
             await models.check(thorough=True)
 
 
+class ListingClient:
+    """The client of a provider that has these models."""
+
+    def __init__(self, *ids: str) -> None:
+        self.ids, self.models = ids, self
+
+    async def list(self) -> AsyncIterator[SimpleNamespace]:
+        for id in self.ids:
+            yield SimpleNamespace(id=id)
+
+
+async def test_a_thorough_check_misses_a_model_that_its_provider_does_not_list() -> None:
+    async def check(*listed: str) -> str:
+        models = Models({"openai:m-5": TestModel()}, {"openai": ListingClient(*listed)})
+        return await models.check(thorough=True)
+
+    for listed in (["m-4", "m-5"], ["m-5-20260131"], []):
+        assert await check(*listed) == "openai:m-5"
+    with pytest.raises(UnknownModel, match="openai does not list 'm-5'"):
+        await check("m-4", "x-m-5")
+
+
+@pytest.mark.parametrize(("ids", "level"), [(["offline"], "warning"), (["a:m", "offline"], "info")])
+def test_who_answers_is_logged_and_that_nobody_does_is_a_warning(
+    ids: list[str], level: str
+) -> None:
+    with capture_logs() as logs:
+        Models(dict.fromkeys(ids, TestModel()), {}).announce()
+    assert logs == [{"event": "models that answer", "ids": tuple(ids), "log_level": level}]
+
+
 def test_without_a_provider_key_no_sdk_is_imported() -> None:
     code = """
 import asyncio, json, sys
@@ -394,8 +429,9 @@ print(json.dumps(sorted({"openai", "anthropic"} & sys.modules.keys())))
     assert json.loads(done.stdout) == []
 
 
-async def test_a_base_url_without_a_model_is_refused() -> None:
-    chosen = LLMSettings(base_url="http://localhost:11434/v1")
-    with pytest.raises(ValueError, match="LLM__MODEL has to say which"):
+@pytest.mark.parametrize(("model", "told"), [(None, "not set"), (OFFLINE, "offline")])
+async def test_a_base_url_without_a_model_is_refused(model: str | None, told: str) -> None:
+    chosen = LLMSettings(base_url="http://localhost:11434/v1", model=model)
+    with pytest.raises(ValueError, match=f"needs a model of that server: LLM__MODEL is {told}"):
         async with open_models(chosen, NO_KEYS, deadline_seconds=1, offline=TestModel()):
             pass

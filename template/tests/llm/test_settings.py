@@ -1,4 +1,4 @@
-"""Which keys a service that must not answer offline still lacks."""
+"""Settings that cannot work are refused, and which keys a production still lacks."""
 
 from typing import Any
 
@@ -6,6 +6,9 @@ import pytest
 from pydantic import SecretStr
 
 from app.llm.settings import LLMSettings
+
+from app.setting_names import SettingsError
+from app.settings import load_settings
 
 KEY = SecretStr("a-key")
 
@@ -36,3 +39,19 @@ def test_the_missing_keys_are_named(
     settings: dict[str, Any], keys: dict[str, SecretStr | None], missing: list[str]
 ) -> None:
     assert LLMSettings.model_validate(settings).missing_keys(keys) == missing
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("LLM__FALLBACK_MODELS", "m", "LLM__FALLBACK_MODELS: a list or an object is written as"),
+        ("LLM__BASE_URL", "localhost:11434/v1", "LLM__BASE_URL: URL scheme should be 'http'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert str(refused.value).startswith(sentence)

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from logging import INFO, WARNING
 from typing import Any
 
+import structlog
 from httpx2 import Timeout
 from pydantic_ai import ConcurrencyLimiter
 from pydantic_ai.models import Model, create_async_httpx2_client
@@ -18,6 +20,8 @@ from app.llm.retry import RetryingModel, Sleep
 from app.llm.settings import OFFLINE, Keys, LLMSettings, provider_of
 
 from app.errors import NotFound
+
+_log = structlog.stdlib.get_logger("app.llm")
 
 
 class UnknownModel(NotFound):
@@ -44,12 +48,22 @@ class Models:
             raise UnknownModel(f"There is no model {model_id!r}: choose {choice}.", param="model")
         return model
 
+    def announce(self) -> None:
+        """Log which models answer; that no real one does is worth a warning."""
+        _log.log(WARNING if self.ids == (OFFLINE,) else INFO, "models that answer", ids=self.ids)
+
     async def check(self, *, thorough: bool = False) -> str:
         """Say which models there are; a thorough check asks each provider about its key."""
         if thorough:
             for provider, client in self.clients.items():
+                listed: list[str] = []
                 with reaching(provider):
-                    await client.models.list()
+                    listed = [model.id async for model in client.models.list()]
+                names = [id.partition(":")[2] for id in self.ids if provider_of(id) == provider]
+                for name in names if listed else ():
+                    # A name without a date stands for the newest that has one.
+                    if not any(one.startswith(name) for one in listed):
+                        raise UnknownModel(f"{provider} does not list {name!r} among its models.")
         return ", ".join(self.ids)
 
 
@@ -79,7 +93,7 @@ async def open_models(
             key = keys[provider := provider_of(model_id)]
             secret = key.get_secret_value() if key else None
             base_url = settings.base_url if provider == provider_of(ids[0]) else None
-            model = _module(provider).build(kind, name, secret, base_url, http)
+            model = _module(provider).build(kind, name, secret, base_url and str(base_url), http)
             clients[provider] = model.client
             built[model_id] = ConcurrencyLimitedModel(model, limiter)
         retrying = partial(
@@ -94,11 +108,15 @@ def _configured(settings: LLMSettings, keys: Keys) -> tuple[str, ...]:
     model = settings.model or (_module(first).DEFAULT_MODEL if first else OFFLINE)
     ids = tuple(dict.fromkeys((model, *settings.fallback_models)))
     if settings.base_url and model == OFFLINE:
-        raise ValueError("LLM__BASE_URL says where, and LLM__MODEL has to say which model")
+        told = settings.model or "not set"
+        raise ValueError(f"LLM__BASE_URL needs a model of that server: LLM__MODEL is {told}")
+    kinds = [f"{kind}:…" for kind in (*keys, "openai-chat") if provider_of(kind) in keys]
     for model_id in set(ids) - {OFFLINE}:
         if provider_of(model_id) not in keys or not model_id.partition(":")[2]:
-            known = " or ".join(f"{provider}:…" for provider in keys)
-            raise ValueError(f"{model_id!r} is no model here: write {known}, or offline")
+            raise ValueError(
+                f"{model_id!r} is no model here: LLM__MODEL takes {', '.join(kinds)} or offline"
+                " (`uvx copier update` asks again for the provider)"
+            )
     if ids != (OFFLINE,) and (missing := settings.missing_keys(keys)):
         raise ValueError(f"{' and '.join(ids)} cannot be asked without {' and '.join(missing)}")
     return ids

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, SecretStr
+from pydantic import BaseModel, ConfigDict, HttpUrl, PositiveFloat, PositiveInt, SecretStr
 
 OFFLINE: Final = "offline"
 # Provider -> key, or None, for each provider this service has.
@@ -20,7 +20,7 @@ class LLMSettings(BaseModel):
     fallback_models: tuple[str, ...] = ()
     # Another server for the provider of the model: a gateway, or Ollama at
     # http://localhost:11434/v1 for `openai-chat:…`.
-    base_url: str | None = None
+    base_url: HttpUrl | None = None
     # Prompt -> its active version; a prompt that is not named here uses its newest.
     prompts: dict[str, str] = {}
     # How often a call is tried, and the longest silence on the wire that a stream may keep.
@@ -44,7 +44,8 @@ class LLMSettings(BaseModel):
 
 def provider_of(model: str) -> str:
     """Return the provider that serves `model`: `openai` for `openai:…` and `openai-chat:…`."""
-    return model.partition(":")[0].removesuffix("-chat")
+    kind = model.partition(":")[0]
+    return "openai" if kind == "openai-chat" else kind
 
 
 def _key_setting(provider: str) -> str:
