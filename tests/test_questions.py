@@ -73,7 +73,9 @@ def test_both_tools_ask_the_same_in_the_same_order() -> None:
     assert {"template", "templates"}.isdisjoint(QUESTIONS)  # Cookiecutter keeps these for itself
 
 
-@pytest.mark.parametrize("name", ["My AI Service", "Fraud_Watch 2", "A-b.c", "Überprüfung", "x"])
+@pytest.mark.parametrize(
+    "name", ["My AI Service", "Fraud_Watch 2", "A-b.c", "Überprüfung", "Łódź Café", "日本 Service"]
+)
 def test_both_tools_have_the_same_defaults(snapshot: Path, tmp_path: Path, name: str) -> None:
     data = {"project_name": name}
     run_copy(str(snapshot), tmp_path / "project", data=data, defaults=True, quiet=True)
@@ -81,6 +83,30 @@ def test_both_tools_have_the_same_defaults(snapshot: Path, tmp_path: Path, name:
     context = generate_context(str(ROOT / "cookiecutter.json"), extra_context=data)
     asked = prompt_for_config(context, no_input=True)
     assert {key: asked[key] for key in QUESTIONS} == {key: copied[key] for key in QUESTIONS}
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Fraud_Watch  v1.5", "fraud-watch-v1-5"),
+        ("Ærø Größe Über", "aero-groesse-ueber"),
+        ("Ñandú Řeč Świat Œuvre", "nandu-rec-swiat-oeuvre"),
+        ("日本 Service", "service"),
+    ],
+)
+def test_a_short_name_is_made_of_letters_that_every_tool_takes(
+    snapshot: Path, tmp_path: Path, name: str, slug: str
+) -> None:
+    data = {"project_name": name}
+    run_copy(str(snapshot), tmp_path / "project", data=data, defaults=True, quiet=True)
+    assert recorded(tmp_path / "project")["project_slug"] == slug
+
+
+def test_a_name_that_makes_no_short_name_is_refused_with_what_to_do(
+    snapshot: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match='short name "" cannot be used, so answer project_slug'):
+        run_copy(str(snapshot), tmp_path, data={"project_name": "日本"}, defaults=True, quiet=True)
 
 
 def test_a_project_cannot_take_the_name_of_what_it_depends_on(render: Render) -> None:
