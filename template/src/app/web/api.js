@@ -1,0 +1,83 @@
+// Calls of the service, with the API key of this tab.
+
+export class ServiceError extends Error {
+  constructor(message, { status = 0, code = "", retryAfter = "" } = {}) {
+    super(message);
+    Object.assign(this, { status, code, retryAfter });
+  }
+}
+
+const KEY = "api-key";
+const dialog = document.getElementById("key-dialog");
+const input = document.getElementById("key-input");
+let asking = null;
+
+// GET `path`, or POST `body` to it as JSON. Throws a ServiceError, or an AbortError after `signal`.
+export async function call(path, { body, signal } = {}) {
+  for (;;) {
+    const key = sessionStorage.getItem(KEY);
+    const response = await send(path, body, signal, key);
+    if (response.ok) return response;
+    const error = await errorOf(response);
+    if (response.status !== 401 || !(await askForKey(key))) throw error;
+    signal?.throwIfAborted();
+  }
+}
+
+async function send(path, body, signal, key) {
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const post = { method: "POST", body: JSON.stringify(body) };
+  if (body) headers["Content-Type"] = "application/json";
+  try {
+    return await fetch(path, { ...(body && post), headers, signal, credentials: "omit" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServiceError("The service cannot be reached.");
+  }
+}
+
+// Read a problem (RFC 9457), or the error object of OpenAI's API.
+async function errorOf(response) {
+  const told = await response.json().catch(() => ({}));
+  const message = told.error?.message ?? told.detail ?? "The service did not say why.";
+  const code = told.error?.code ?? told.code ?? "";
+  const retryAfter = response.headers.get("Retry-After") ?? "";
+  return new ServiceError(message, { status: response.status, code, retryAfter });
+}
+
+// Resolve to whether there is another key than the one that was refused.
+async function askForKey(refused) {
+  if (sessionStorage.getItem(KEY) !== refused) return true;
+  const reason = refused ? "The service did not accept that key." : "The service asks for a key.";
+  // Calls that are refused at the same time share one dialog.
+  asking ??= showDialog(reason).finally(() => (asking = null));
+  return asking;
+}
+
+function showDialog(reason) {
+  document.getElementById("key-reason").textContent = reason;
+  input.value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "given"), { once: true });
+  });
+}
+
+dialog.querySelector("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const key = input.value.trim();
+  input.value = "";
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+  dialog.close(key ? "given" : "");
+  document.dispatchEvent(new Event("newkey"));
+});
+document.getElementById("key-cancel").addEventListener("click", () => dialog.close(""));
+document.getElementById("key-button").addEventListener("click", () => {
+  const held = sessionStorage.getItem(KEY);
+  const reason = held
+    ? "This tab has a key. Another one replaces it, an empty one removes it."
+    : "Give this tab one of the service's keys.";
+  asking ??= showDialog(reason).finally(() => (asking = null));
+});
