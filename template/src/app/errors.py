@@ -4,7 +4,7 @@ A `ServiceError` carries its own status, so the code that knows what went wrong 
 client sees, and no route needs a `try`. Anything else is a 500 that reveals nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from http.client import responses as phrases
 from typing import Any
 
@@ -23,20 +23,14 @@ class ServiceError(HTTPException):
     `fields` lists each invalid one as `{"field", "message"}`.
     """
 
-    status = 500
-    code = "internal_error"
+    status, code = 500, "internal_error"
+    fields: list[dict[str, str]] | None = None
 
     def __init__(
-        self,
-        detail: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        param: str | None = None,
-        fields: Sequence[dict[str, str]] = (),
+        self, detail: str, *, headers: Mapping[str, str] | None = None, param: str | None = None
     ) -> None:
         super().__init__(self.status, detail, headers)
         self.param = param
-        self.fields = list(fields)
 
 
 class BadRequest(ServiceError):
@@ -95,7 +89,7 @@ def problem(error: ServiceError) -> Response:
         status=error.status,
         detail=error.detail,
         code=error.code,
-        errors=error.fields or None,
+        errors=error.fields,
     )
     content, media_type = body.model_dump(exclude_none=True), "application/problem+json"
     return JSONResponse(content, error.status, headers=error.headers, media_type=media_type)
@@ -133,10 +127,11 @@ def _service_error(error: Exception) -> ServiceError:
         case ServiceError():
             return error
         case RequestValidationError():
-            fields = [_field(e) for e in error.errors()]
-            first = fields[0]["field"]
-            detail = f"{first}: {fields[0]['message']}"
-            return InvalidRequest(detail, param=first, fields=fields)
+            fields = [_field(invalid) for invalid in error.errors()]
+            field, message = fields[0].values()
+            refused = InvalidRequest(f"{field}: {message}", param=field)
+            refused.fields = fields
+            return refused
         case HTTPException():
             other = ServiceError(str(error.detail), headers=error.headers)
             other.status = error.status_code

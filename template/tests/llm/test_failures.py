@@ -86,6 +86,11 @@ def test_a_caller_at_fault_learns_why(body: object, said: str) -> None:
     assert caught.value.detail == f"The model refuses the request: {said}"
 
 
+def test_a_model_that_its_provider_does_not_have_is_named() -> None:
+    with pytest.raises(ServiceError, match="The provider does not have 'm'"), translated():
+        raise http_error(ModelNotFoundError, 404)
+
+
 @pytest.mark.parametrize(("headers", "later"), [({"retry-after-ms": "1500"}, "2"), ({}, "1")])
 def test_a_rate_limit_says_when_to_come_back(headers: dict[str, str], later: str) -> None:
     with pytest.raises(ServiceError) as caught, translated():

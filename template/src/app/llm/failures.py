@@ -34,7 +34,7 @@ class ContextLengthExceeded(BadRequest):
 _FAILURES: Final[Mapping[type[Exception], tuple[type[ServiceError], str]]] = {
     e.ModelAuthenticationError: (ProviderKeyRefused, "The provider refuses this service's key."),
     e.ModelQuotaExceededError: (ProviderFailed, "This service's account at the provider is empty."),
-    e.ModelNotFoundError: (ProviderFailed, "The provider does not have this model."),
+    e.ModelNotFoundError: (ProviderFailed, "The provider does not have {0.model_name!r}."),
     e.ModelContextWindowExceededError: (ContextLengthExceeded, "The messages are too long."),
     e.ModelRateLimitError: (TooManyRequests, "The model's provider limits the rate."),
     e.ModelUnavailableError: (Unavailable, "The model is overloaded."),
@@ -72,7 +72,8 @@ def _service_error(error: Exception) -> ServiceError:
     for kind, (raised, sentence) in _FAILURES.items():
         if isinstance(error, kind):
             later = {"Retry-After": str(ceil(getattr(error, "retry_after", None) or 1))}
-            return raised(sentence, headers=later if raised.status in (429, 503) else None)
+            told = sentence.format(error)
+            return raised(told, headers=later if raised.status in (429, 503) else None)
     match error:
         case e.ModelRequestRejectedError() | e.ModelHTTPError(status_code=413):
             return BadRequest(f"The model refuses the request: {_said(error.body)}")

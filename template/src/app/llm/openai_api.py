@@ -216,10 +216,9 @@ def _tool(function: Function) -> ToolDefinition:
 def _answer(message: AssistantMessage) -> ai.ModelResponse:
     text = _joined(message.content or message.refusal or "")
     parts: list[ai.ModelResponsePart] = [ai.TextPart(text)] if text else []
-    called = [(call.function, call.id) for call in message.tool_calls or ()]
-    return ai.ModelResponse(
-        [*parts, *(ai.ToolCallPart(f.name, f.arguments, id) for f, id in called)]
-    )
+    for call in message.tool_calls or ():
+        parts.append(ai.ToolCallPart(call.function.name, call.function.arguments, call.id))
+    return ai.ModelResponse(parts)
 
 
 def _request_part(message: Message, tools: Mapping[str, str]) -> ai.ModelRequestPart:
