@@ -30,6 +30,8 @@ class Reply:
     pieces: tuple[str, ...] = ("Hello", " there.")
     # The name and the arguments, as JSON, of a tool that is called instead.
     tool_call: tuple[str, str] | None = None
+    # A refusal instead of an answer; not for streams.
+    refusal: str | None = None
     # In the words of the API that is asked; "default" is its word for a natural end, and without
     # one a stream ends as if it were whole.
     finish: str | None = "default"
@@ -255,6 +257,8 @@ class ChatCompletions:
         message: Json = {"role": "assistant", "content": "".join(self.reply.pieces)}
         if self.reply.tool_call:
             message = {"role": "assistant", "content": None, "tool_calls": self._tool_calls()}
+        if self.reply.refusal:
+            message = {"role": "assistant", "content": None, "refusal": self.reply.refusal}
         choices = [{"index": 0, "message": message, "finish_reason": self.finish}]
         return {**self._head("chat.completion"), "choices": choices, "usage": self.usage}
 
@@ -294,7 +298,10 @@ class Responses:
             name, arguments = self.reply.tool_call
             call = {"type": "function_call", "id": "f1", "call_id": "call_1", "status": "completed"}
             return {**call, "name": name, "arguments": arguments}
-        text = {"type": "output_text", "text": "".join(self.reply.pieces), "annotations": []}
+        text: Json = {"type": "output_text", "text": "".join(self.reply.pieces)}
+        text["annotations"] = []
+        if self.reply.refusal:
+            text = {"type": "refusal", "refusal": self.reply.refusal}
         message = {"type": "message", "id": "m1", "role": "assistant", "status": "completed"}
         return {**message, "content": [text]}
 
@@ -374,6 +381,8 @@ class Messages:
         return {"type": "text", "text": "".join(self.reply.pieces) if whole else ""}
 
     def whole(self) -> Json:
+        if self.reply.refusal:
+            return self._message([], "refusal", 0)
         return self._message([self._block(True)], self.finish, 3)
 
     def error(self) -> Json:

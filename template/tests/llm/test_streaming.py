@@ -77,12 +77,15 @@ def test_a_client_that_leaves_a_stream_ends_the_call(
 
 
 @every_model
+@pytest.mark.parametrize(
+    ("path", "body"), [(PATH, {"messages": HI}), ("/v1/extract", {"text": "Hi"})]
+)
 def test_a_client_that_leaves_before_a_whole_answer_ends_the_call(
-    serve: Serve, stub: Stub, model: str
+    serve: Serve, stub: Stub, model: str, path: str, body: dict[str, Any]
 ) -> None:
     stub.script(Reply(gate=Event()))
     with pytest.raises(httpx2.ReadTimeout):
-        serve(model).post(PATH, json={"messages": HI}, timeout=0.3)
+        serve(model).post(path, json=body, timeout=0.3)
     assert stub.received[0].client_left.wait(1)
 
 

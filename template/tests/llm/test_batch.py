@@ -1,0 +1,137 @@
+"""Many files: each result once, whatever happens between."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from signal import SIGKILL
+from subprocess import PIPE, Popen
+
+import pytest
+from filelock import FileLock
+
+from app.llm.batch import main
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> list[str]:
+    for name, text in [("bill", "I was charged twice."), ("crash", "The app crashes.")]:
+        (tmp_path / f"{name}.txt").write_text(text)
+    return ["bill.txt", "crash.txt"]
+
+
+def run(task: str, files: Sequence[str], *options: str, out: str = "out.jsonl") -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([task, *files, "--out", out, *options])
+    return int(stop.value.code or 0)
+
+
+def results(out: str = "out.jsonl") -> dict[str, str]:
+    """Return label or outcome by file; each file may be there once."""
+    lines = [json.loads(line) for line in Path(out).read_text("utf-8").splitlines()]
+    assert len({line["file"] for line in lines}) == len(lines)
+    return {line["file"]: line["label"] or line["outcome"] for line in lines}
+
+
+def test_each_file_has_a_line(texts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("classify", texts) == 0
+    assert results() == {"bill.txt": "billing", "crash.txt": "technical"}
+    assert "2 ok; 7 tokens in, 26 out; 0.0000 USD" in capsys.readouterr().err
+
+
+def test_a_second_run_does_what_is_missing(texts: list[str], tmp_path: Path) -> None:
+    run("classify", texts)
+    before = Path("out.jsonl").read_text()
+    (tmp_path / "more.txt").write_text("A price, please.")
+    assert run("classify", [*texts, "./bill.txt", "more.txt"]) == 0
+    assert Path("out.jsonl").read_text().startswith(before)
+    assert results()["more.txt"] == "sales"
+
+
+def test_a_bad_file_does_not_stop_the_others(
+    texts: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bytes.txt").write_bytes(b"\xff")
+    (tmp_path / "empty.txt").write_text("\n")
+    bad = ["bytes.txt", "empty.txt", "nowhere.txt", "."]
+    assert run("classify", [*bad, *texts], "--concurrency", "1") == 1
+    assert results().keys() == set(texts)
+    said = capsys.readouterr().err
+    assert all(f"\n{name}: " in f"\n{said}" for name in bad)
+    assert "4 failed, 2 ok" in said
+
+
+def test_an_outcome_that_is_not_ok_is_a_result_and_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "hello.txt").write_text("Good morning.")
+    assert run("classify", ["hello.txt"]) == 1
+    assert results() == {"hello.txt": "invalid"}
+    assert run("classify", ["hello.txt"]) == 1
+
+
+def test_what_was_not_ok_is_done_again_on_request(texts: list[str], tmp_path: Path) -> None:
+    (tmp_path / "hello.txt").write_text("Good morning.")
+    run("classify", ["hello.txt", *texts])
+    (tmp_path / "hello.txt").write_text("An invoice.")
+    assert run("classify", ["hello.txt", *texts], "--again") == 0
+    assert results()["hello.txt"] == "billing"
+
+
+@pytest.mark.parametrize("rest", ['{"file": "crash.txt", "id": "cl', '{"fi', ""])
+def test_a_line_that_was_not_written_to_its_end_is_written_again(
+    texts: list[str], rest: str
+) -> None:
+    run("classify", texts[:1])
+    with Path("out.jsonl").open("a") as file:
+        file.write(rest)
+    assert run("classify", texts) == 0
+    assert results() == {"bill.txt": "billing", "crash.txt": "technical"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["My notes", "My notes\n", '{"file": 1}\n', '{"file": "a", "id": "extract-1"}\n', "[]\n"],
+)
+def test_a_file_that_holds_something_else_is_left_alone(
+    texts: list[str], content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("notes.txt").write_text(content)
+    assert run("classify", texts, out="notes.txt") == 2
+    assert Path("notes.txt").read_text() == content
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def test_two_runs_do_not_write_to_one_file(
+    texts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FileLock(".out.jsonl.lock"):
+        assert run("classify", texts) == 2
+    assert "another run" in capsys.readouterr().err
+    assert not Path("out.jsonl").exists()
+
+
+def test_a_run_that_is_killed_is_taken_up_by_the_next(tmp_path: Path) -> None:
+    names = [f"{number}.txt" for number in range(300)]
+    for name in names:
+        (tmp_path / name).write_text("I was charged twice.")
+    command = [sys.executable, "-m", "app.llm.batch", "classify", *names, "--out", "out.jsonl"]
+    for _ in range(2):
+        before = _size("out.jsonl")
+        with Popen(command, stderr=PIPE) as process:  # noqa: S603 - the command is its own
+            while _size("out.jsonl") <= before and process.poll() is None:
+                pass
+            process.kill()
+        assert process.returncode == -SIGKILL
+    assert run("classify", names) == 0
+    assert results().keys() == set(names)
+
+
+def _size(path: str) -> int:
+    return Path(path).stat().st_size if Path(path).exists() else 0
+
+
+def test_a_setting_that_is_wrong_is_named(
+    texts: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM__ATTEMPTS", "0")
+    assert run("classify", texts) == 2
+    assert "LLM__ATTEMPTS" in capsys.readouterr().err
