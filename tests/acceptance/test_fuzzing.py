@@ -22,11 +22,15 @@ EXAMPLES = 500
 CONFIGURATION = """
 # A conversation can fit its schema and still ask for what no schema can refuse: the result of a
 # tool that nobody called, a required tool where there is none, more tokens than the owner allows,
-# a model that is not there. These are 400s, and a 404, on purpose: valid data may be answered so
-# here, and only here.
+# a model that is not there. These are 400s, and a 404, on purpose.
 [[operations]]
 include-name = "POST /v1/chat/completions"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
+
+# Nor can a schema say which models there are.
+[[operations]]
+include-name = ["POST /v1/extract", "POST /v1/classify"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
 """
 
 

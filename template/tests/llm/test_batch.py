@@ -12,12 +12,15 @@ from filelock import FileLock
 
 from app.llm.batch import main
 
+from tests.llm.samples import MESSAGE
+
 
 @pytest.fixture
 def texts(tmp_path: Path) -> list[str]:
-    for name, text in [("bill", "I was charged twice."), ("crash", "The app crashes.")]:
-        (tmp_path / f"{name}.txt").write_text(text)
-    return ["bill.txt", "crash.txt"]
+    names = ["one.txt", "two.txt"]
+    for name in names:
+        (tmp_path / name).write_text(MESSAGE)
+    return names
 
 
 def run(task: str, files: Sequence[str], *options: str, out: str = "out.jsonl") -> int:
@@ -27,25 +30,29 @@ def run(task: str, files: Sequence[str], *options: str, out: str = "out.jsonl") 
 
 
 def results(out: str = "out.jsonl") -> dict[str, str]:
-    """Return label or outcome by file; each file may be there once."""
+    """Return the outcome by file; each file may be there once."""
     lines = [json.loads(line) for line in Path(out).read_text("utf-8").splitlines()]
     assert len({line["file"] for line in lines}) == len(lines)
-    return {line["file"]: line["label"] or line["outcome"] for line in lines}
+    return {line["file"]: line["outcome"] for line in lines}
 
 
 def test_each_file_has_a_line(texts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run("classify", texts) == 0
-    assert results() == {"bill.txt": "billing", "crash.txt": "technical"}
-    assert "2 ok; 7 tokens in, 26 out; 0.0000 USD" in capsys.readouterr().err
+    assert results() == {"one.txt": "ok", "two.txt": "ok"}
+    [line, other] = map(json.loads, Path("out.jsonl").read_text().splitlines())
+    assert line.keys() > {"file", "id", "label", "rationale", "usage"}
+    tokens = 2 * line["usage"]["input_tokens"], 2 * other["usage"]["output_tokens"]
+    said = "2 ok; {} tokens in, {} out; 0.0000 USD".format(*tokens)
+    assert said in capsys.readouterr().err
 
 
 def test_a_second_run_does_what_is_missing(texts: list[str], tmp_path: Path) -> None:
     run("classify", texts)
     before = Path("out.jsonl").read_text()
-    (tmp_path / "more.txt").write_text("A price, please.")
-    assert run("classify", [*texts, "./bill.txt", "more.txt"]) == 0
+    (tmp_path / "more.txt").write_text(MESSAGE)
+    assert run("classify", [*texts, "./one.txt", "more.txt"]) == 0
     assert Path("out.jsonl").read_text().startswith(before)
-    assert results()["more.txt"] == "sales"
+    assert results()["more.txt"] == "ok"
 
 
 def test_a_bad_file_does_not_stop_the_others(
@@ -71,12 +78,12 @@ def test_an_outcome_that_is_not_ok_is_a_result_and_a_failure(tmp_path: Path) -> 
 def test_what_was_not_ok_is_done_again_on_request(texts: list[str], tmp_path: Path) -> None:
     (tmp_path / "hello.txt").write_text("Good morning.")
     run("classify", ["hello.txt", *texts])
-    (tmp_path / "hello.txt").write_text("An invoice.")
+    (tmp_path / "hello.txt").write_text(MESSAGE)
     assert run("classify", ["hello.txt", *texts], "--again") == 0
-    assert results()["hello.txt"] == "billing"
+    assert results()["hello.txt"] == "ok"
 
 
-@pytest.mark.parametrize("rest", ['{"file": "crash.txt", "id": "cl', '{"fi', ""])
+@pytest.mark.parametrize("rest", ['{"file": "two.txt", "id": "cl', '{"fi', ""])
 def test_a_line_that_was_not_written_to_its_end_is_written_again(
     texts: list[str], rest: str
 ) -> None:
@@ -84,7 +91,7 @@ def test_a_line_that_was_not_written_to_its_end_is_written_again(
     with Path("out.jsonl").open("a") as file:
         file.write(rest)
     assert run("classify", texts) == 0
-    assert results() == {"bill.txt": "billing", "crash.txt": "technical"}
+    assert results() == {"one.txt": "ok", "two.txt": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +119,7 @@ def test_two_runs_do_not_write_to_one_file(
 def test_a_run_that_is_killed_is_taken_up_by_the_next(tmp_path: Path) -> None:
     names = [f"{number}.txt" for number in range(300)]
     for name in names:
-        (tmp_path / name).write_text("I was charged twice.")
+        (tmp_path / name).write_text(MESSAGE)
     command = [sys.executable, "-m", "app.llm.batch", "classify", *names, "--out", "out.jsonl"]
     for _ in range(2):
         before = _size("out.jsonl")
