@@ -130,6 +130,15 @@ async def test_a_model_without_schemas_calls_a_tool(stub: Stub) -> None:
     assert [tool["name"] for tool in stub.received[0].body["tools"]] == ["final_result"]
 
 
+async def test_a_result_names_the_model_that_answered(stub: Stub) -> None:
+    stub.script(Reply(status=400, code="model_not_found", message="No such model."))
+    settings = stub_settings(stub, MODELS[0])
+    llm = settings.llm.model_copy(update={"fallback_models": ("offline",), "attempts": 1})
+    async with open_resources(settings.model_copy(update={"llm": llm})) as resources:
+        result = await resources.extract(DOCUMENT_TEXT)
+    assert (result.outcome, result.model) == ("ok", "offline")
+
+
 def classifier(*models: ScriptedModel, **limits: int) -> Structured[Classified]:
     own = Models({model.model_name: model for model in models}, {})
     calls = Calls(own, LLMSettings.model_validate(limits), 5)

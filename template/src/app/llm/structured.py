@@ -35,7 +35,7 @@ class Usage(BaseModel):
 
 
 class Result(BaseModel, Generic[T]):
-    """What became of one text; without `data`, `detail` says why and what to do."""
+    """What became of one text: `model` answered, and without `data` `detail` says why."""
 
     id: str
     model: str
@@ -80,7 +80,7 @@ class Structured(Generic[R]):
         )
         return self._result(
             id=f"{self._prompt.name}-{uuid.uuid4().hex}",
-            model=model_id or self._calls.models.ids[0],
+            model=call.model_name,
             outcome=outcome,
             detail=detail,
             usage=usage,
