@@ -11,14 +11,12 @@ from app.setting_names import unknown_settings
 from app.settings import Settings
 from app.telemetry import configure_logs
 
-_log = structlog.stdlib.get_logger("app.serve")
-
 
 def serve(settings: Settings, *, reload: bool = False) -> None:
     """Serve until SIGTERM or Ctrl-C, then let open requests end and leave with exit code 0."""
     configure_logs(settings.log.level, settings.log.format)
     for sentence in unknown_settings(Settings):
-        _log.warning(sentence)
+        structlog.stdlib.get_logger("app.serve").warning(sentence)
     # The server raises the signal again once it has stopped; here it means a clean end.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     uvicorn.run(

@@ -4,15 +4,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError as UnreadableError
-
-T = TypeVar("T")
 
 
 class SettingsError(ValueError):
@@ -23,25 +20,19 @@ def setting_names(model: type[BaseModel], prefix: str = "") -> list[str]:
     """List the names that set the fields of `model`, those of its sections included."""
     names: list[str] = []
     for field, info in model.model_fields.items():
-        name = f"{prefix}{field}".upper()
-        section = _section(info)
-        names += setting_names(section, prefix=f"{name}__") if section else [name]
+        name, kind = f"{prefix}{field}".upper(), info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += setting_names(kind, prefix=f"{name}__")
+        else:
+            names.append(name)
     return names
 
 
-def without_sections(model: type[BaseModel], given: Mapping[str, T]) -> dict[str, T]:
+def without_sections(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
     """Drop what is only named like a section, and no JSON: `LOG=/var/log` of somebody's shell."""
-    sections = {name for name, info in model.model_fields.items() if _section(info)}
-    return {
-        name: value
-        for name, value in given.items()
-        if name.lower() not in sections or str(value).lstrip().startswith("{")
-    }
-
-
-def _section(info: FieldInfo) -> type[BaseModel] | None:
-    kind = info.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    sections = model.model_fields.keys() - {name.lower() for name in setting_names(model)}
+    foreign = {name for name in sections if not str(given.get(name)).lstrip().startswith("{")}
+    return {name: value for name, value in given.items() if name not in foreign}
 
 
 def unknown_settings(model: type[BaseModel]) -> list[str]:

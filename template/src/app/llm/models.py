@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from logging import INFO, WARNING
 from typing import Any
 
 import structlog
@@ -50,7 +49,8 @@ class Models:
 
     def announce(self) -> None:
         """Log which models answer; that no real one does is worth a warning."""
-        _log.log(WARNING if self.ids == (OFFLINE,) else INFO, "models that answer", ids=self.ids)
+        log = _log.warning if self.ids == (OFFLINE,) else _log.info
+        log("models that answer", ids=self.ids)
 
     async def check(self, *, thorough: bool = False) -> str:
         """Say which models there are; a thorough check asks each provider about its key."""
@@ -108,8 +108,7 @@ def _configured(settings: LLMSettings, keys: Keys) -> tuple[str, ...]:
     model = settings.model or (_module(first).DEFAULT_MODEL if first else OFFLINE)
     ids = tuple(dict.fromkeys((model, *settings.fallback_models)))
     if settings.base_url and model == OFFLINE:
-        told = settings.model or "not set"
-        raise ValueError(f"LLM__BASE_URL needs a model of that server: LLM__MODEL is {told}")
+        raise ValueError("LLM__BASE_URL needs LLM__MODEL to name a model there; offline is none")
     kinds = [f"{kind}:…" for kind in (*keys, "openai-chat") if provider_of(kind) in keys]
     for model_id in set(ids) - {OFFLINE}:
         if provider_of(model_id) not in keys or not model_id.partition(":")[2]:

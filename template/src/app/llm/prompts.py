@@ -92,9 +92,8 @@ class Prompts:
         """Return the active version of a prompt, or the given one."""
         wanted = "/".join(filter(None, [name, version or self.active.get(name)]))
         if wanted not in self.versions:
-            setting = "LLM__PROMPTS: " if name in self.active and not version else ""
-            known = ", ".join(self.versions)
-            raise PromptError(f"{setting}there is no prompt {wanted}, only {known}")
+            hint = "LLM__PROMPTS: " if name in self.active and not version else ""
+            raise PromptError(f"{hint}there is no prompt {wanted}, only {', '.join(self.versions)}")
         return self.versions[wanted]
 
     async def check(self, *, thorough: bool = False) -> str:

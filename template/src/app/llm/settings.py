@@ -35,18 +35,14 @@ class LLMSettings(BaseModel):
         """Name the keys that a service which must not answer offline still lacks."""
         models = [m for m in (self.model, *self.fallback_models) if m and m != OFFLINE]
         if not models:
-            return [] if any(keys.values()) else [" or ".join(map(_key_setting, keys))]
+            return [] if any(keys.values()) else [" or ".join(f"{p}_api_key".upper() for p in keys)]
         # A server of one's own often has no keys.
         keyless = {provider_of(self.model)} if self.base_url and self.model else set()
         needed = set(map(provider_of, models)) - keyless
-        return sorted(_key_setting(provider) for provider in needed if not keys.get(provider))
+        return sorted(f"{p}_api_key".upper() for p in needed if not keys.get(p))
 
 
 def provider_of(model: str) -> str:
     """Return the provider that serves `model`: `openai` for `openai:…` and `openai-chat:…`."""
     kind = model.partition(":")[0]
     return "openai" if kind == "openai-chat" else kind
-
-
-def _key_setting(provider: str) -> str:
-    return f"{provider}_api_key".upper()
