@@ -45,7 +45,8 @@ function buildTabs(list, panels) {
       tabs[i].tabIndex = selected ? 0 : -1;
     });
     if (focus) tabs[chosen].focus();
-    history.replaceState(null, "", `#${panels[chosen].id}`);
+    // No element's id: a browser would begin at that element with the first Tab.
+    history.replaceState(null, "", `#/${panels[chosen].id}`);
   };
   const tabs = panels.map((panel, i) => {
     const id = `tab-${panel.id}`;
@@ -67,7 +68,7 @@ function buildTabs(list, panels) {
     event.preventDefault();
     select(goTo, true);
   });
-  select(Math.max(0, panels.findIndex((panel) => `#${panel.id}` === location.hash)));
+  select(Math.max(0, panels.findIndex((panel) => `#/${panel.id}` === location.hash)));
 }
 
 buildTabs(
