@@ -21,9 +21,8 @@ from app.settings import Settings
 # The gate has checked the key already; this tells OpenAPI, and so the docs, that a route needs one.
 NEEDS_KEY = Security(HTTPBearer(auto_error=False, description="An API key of this service."))
 
-OPEN_PATHS = frozenset({"/", "/health/live", "/health/ready"})
-# Scripts and styles: a browser asks for them before anybody could give it a key.
-OPEN_FOLDER = "/web/"
+# Of a page, scripts and styles too: a browser asks for them before anybody could give it a key.
+_OPEN = re.compile(r"/|/health/(live|ready)|/web/.*")
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
@@ -41,7 +40,7 @@ class Gate:
         self.longest_seconds = settings.server.longest_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_open(scope["path"]):
+        if scope["type"] != "http" or _OPEN.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
         limits = cast(Resources, scope["app"].state.resources).limits
@@ -87,10 +86,6 @@ class Gate:
             return message
 
         return receive_within_limit
-
-
-def _is_open(path: str) -> bool:
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
 
 
 def _refuse_remote(scope: Scope, headers: Headers) -> None:
