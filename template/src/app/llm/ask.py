@@ -11,7 +11,6 @@ from app.llm.chat import ChatRequest
 
 from app.errors import ServiceError
 from app.resources import open_resources
-from app.setting_names import SettingsError
 from app.settings import Settings, load_settings
 from app.telemetry import configure_logs
 
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     configure_logs("WARNING", "console")
     try:
         asyncio.run(ask(" ".join(options.text), load_settings()))
-    except (ServiceError, SettingsError, ValueError) as error:
+    except (ServiceError, ValueError) as error:
         parser.exit(1, f"{error}\n")
     except KeyboardInterrupt:
         parser.exit(130)

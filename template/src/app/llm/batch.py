@@ -22,7 +22,6 @@ from app.llm.structured import Result
 
 from app.errors import ServiceError
 from app.resources import open_resources
-from app.setting_names import SettingsError
 from app.settings import Settings, load_settings
 from app.telemetry import configure_logs
 
@@ -32,7 +31,7 @@ Read = Callable[[str], Awaitable[Result[Any]]]
 _BEGINNING: Final = b'{"file": '
 
 
-class BatchError(Exception):
+class BatchError(ValueError):
     """The batch cannot run; the text says why."""
 
 
@@ -152,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ok = asyncio.run(run(**vars(options), settings=load_settings()))
     except Timeout:
         parser.exit(2, f"another run writes to {options.out} at this moment\n")
-    except (BatchError, OSError, SettingsError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.exit(2, f"{error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "Stopped. The same command goes on from here.\n")
