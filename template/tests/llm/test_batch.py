@@ -76,11 +76,12 @@ def test_an_outcome_that_is_not_ok_is_a_result_and_a_failure(tmp_path: Path) -> 
 
 
 def test_what_was_not_ok_is_done_again_on_request(texts: list[str], tmp_path: Path) -> None:
-    (tmp_path / "hello.txt").write_text("Good morning.")
-    run("classify", ["hello.txt", *texts])
+    for name in ("hello.txt", "other.txt"):
+        (tmp_path / name).write_text("Good morning.")
+    run("classify", ["hello.txt", "other.txt", *texts])
     (tmp_path / "hello.txt").write_text(MESSAGE)
     assert run("classify", ["hello.txt", *texts], "--again") == 0
-    assert results()["hello.txt"] == "ok"
+    assert results() == dict.fromkeys(["hello.txt", *texts], "ok") | {"other.txt": "invalid"}
 
 
 @pytest.mark.parametrize("rest", ['{"file": "two.txt", "id": "cl', '{"fi', ""])

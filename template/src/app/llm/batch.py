@@ -49,17 +49,15 @@ async def run(
     with FileLock(out.with_name(f".{out.name}.lock"), blocking=False):
         done = read_results(out, task)
         if again:
-            done = {name: result for name, result in done.items() if result["outcome"] == "ok"}
+            redo = {name for name in wanted if done.get(name, {}).get("outcome") != "ok"}
+            done = {name: result for name, result in done.items() if name not in redo}
             _replace(out, done.values())
         missing = [name for name in wanted if name not in done]
         async with open_resources(settings) as resources:
-            readers: dict[str, Read] = {
-                "extract": resources.extract,
-                "classify": resources.classify,
-            }
+            read: Read = resources.extract if task == "extract" else resources.classify
             already = len(wanted) - len(missing)
             with tqdm(total=len(wanted), initial=already, unit="file", disable=None) as bar:
-                await _write_results(missing, out, readers[task], concurrency, bar.update)
+                await _write_results(missing, out, read, concurrency, bar.update)
         results = read_results(out, task)
     return _summarize([results.get(name) for name in wanted])
 
