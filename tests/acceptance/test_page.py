@@ -204,6 +204,17 @@ def test_a_service_that_is_gone_is_told_apart(open_page: Open) -> None:
     expect(last(page)).to_contain_text("The service cannot be reached.")
 
 
+def test_a_stream_without_its_end_has_broken_off(open_page: Open) -> None:
+    """As when what stands between the service and the browser closes the connection."""
+    chunk = {"model": "m", "choices": [{"delta": {"content": "Half an"}, "finish_reason": None}]}
+    page = open_page()
+    half: Any = {"body": f"data: {json.dumps(chunk)}\n\n", "content_type": "text/event-stream"}
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(**half))
+    send(page, "Hello")
+    expect(last(page).locator(".error")).to_contain_text("The answer broke off.")
+    expect(last(page)).to_contain_text("Half an")
+
+
 def test_a_document_is_extracted(open_page: Open, stub_server: Stub) -> None:
     lines = [{"description": "Beans", "quantity": "2", "unit_price": "4.5", "amount": "9"}]
     found = json.dumps({**INVOICE, "lines": lines, "total": "9.00"})
