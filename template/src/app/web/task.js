@@ -10,6 +10,8 @@ const OUTCOMES = {
   invalid: "The answer did not fit.",
 };
 
+const OFFLINE = "No AI read this: the offline model goes by names and words.";
+
 // Let the form of `panel` POST its text to `path`, and show what `render` makes of the answer.
 export function task(panel, path, render) {
   const form = panel.querySelector("form");
@@ -57,6 +59,7 @@ function detailsOf(answer) {
   const raw = element("pre", { class: "raw" }, JSON.stringify(answer, null, 2));
   return [
     element("p", { class: "meta" }, used),
+    model === "offline" ? element("p", { class: "hint" }, OFFLINE) : "",
     element("details", {}, element("summary", {}, "The whole answer as JSON"), raw),
   ];
 }
