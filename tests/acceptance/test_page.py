@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Route as WebRoute
 from stubs import Reply, Stub
 
 from acceptance.services import KEY, Service, service_with
@@ -413,6 +414,40 @@ def test_the_keyboard_is_enough(open_page: Open, stub_server: Stub) -> None:
     expect(page.locator(".message").first).to_contain_text("One\ntwo", use_inner_text=True)
     expect(last(page)).to_contain_text("Hello there.")
     expect(message).to_be_focused()
+
+
+ORDERS = """\
+import { call } from "./api.js";
+import { errorBox } from "./page.js";
+
+const panel = document.getElementById("orders");
+call("/orders").catch((error) => panel.append(errorBox(error)));
+"""
+
+
+def test_a_section_and_a_script_are_a_tab(open_page: Open, service: Service) -> None:
+    """As docs/page.md of a service says."""
+    added = {
+        "<!-- Your own sections below. -->": '<section id="orders" data-tab="Orders"></section>',
+        "<!-- Your own scripts below. -->": '<script type="module" src="/web/orders.js"></script>',
+    }
+    page = open_page(failing=[404])
+
+    def with_orders(route: WebRoute) -> None:
+        answer = route.fetch()
+        text = answer.text()
+        for anchor, line in added.items():
+            assert anchor in text
+            text = text.replace(anchor, line)
+        route.fulfill(response=answer, body=text)
+
+    page.route(f"{service.address}/", with_orders)
+    script: Any = {"body": ORDERS, "content_type": "text/javascript"}
+    page.route("**/web/orders.js", lambda route: route.fulfill(**script))
+    page.reload()
+    page.get_by_role("tab", name="Classify").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tabpanel", name="Orders")).to_contain_text("404 not_found")
 
 
 def fill_every_tab(page: Page, stub: Stub) -> Iterator[str]:
