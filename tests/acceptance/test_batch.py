@@ -26,7 +26,7 @@ def test_a_thousand_files_survive_three_kills(install: Install, tmp_path: Path) 
         (tmp_path / name).write_text(f"I was charged {number} EUR twice.")
     out = tmp_path / "results.jsonl"
     project = install(service_with("openai"))
-    command = [python(project), "-m", "app.llm.batch", "classify", *names, "--out", out.name]
+    command = [str(python(project)), "-m", "app.llm.batch", "classify", *names, "--out", out.name]
     environment = {"PATH": os.environ["PATH"]}
 
     def lines() -> int:
