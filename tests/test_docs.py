@@ -403,7 +403,7 @@ from app.setting_names import setting_names
 from app.settings import Settings
 
 settings = Settings(_env_file=None)
-paths = [*create_app(settings).openapi()["paths"], "/docs", "/", "/web/"]
+paths = [*create_app(settings).openapi()["paths"], "/docs", "/", "/web/", "/web/NAME"]
 print(json.dumps({"paths": paths, "settings": setting_names(Settings)}))
 """
 
