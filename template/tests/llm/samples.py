@@ -22,3 +22,6 @@ DOCUMENT: dict[str, Any] = {
 MESSAGE = "I was charged twice."
 LABEL = "billing"
 CLASSIFICATION: dict[str, Any] = {"rationale": "It is about a charge.", "label": LABEL}
+
+# It has no field that a document needs, and speaks for no label.
+UNREADABLE = "Good morning."

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from app.llm.batch import main
 
-from tests.llm.samples import MESSAGE
+from tests.llm.samples import MESSAGE, UNREADABLE
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_bad_file_does_not_stop_the_others(
 
 
 def test_an_outcome_that_is_not_ok_is_a_result_and_a_failure(tmp_path: Path) -> None:
-    (tmp_path / "hello.txt").write_text("Good morning.")
+    (tmp_path / "hello.txt").write_text(UNREADABLE)
     assert run("classify", ["hello.txt"]) == 1
     assert results() == {"hello.txt": "invalid"}
     assert run("classify", ["hello.txt"]) == 1
@@ -77,7 +77,7 @@ def test_an_outcome_that_is_not_ok_is_a_result_and_a_failure(tmp_path: Path) -> 
 
 def test_what_was_not_ok_is_done_again_on_request(texts: list[str], tmp_path: Path) -> None:
     for name in ("hello.txt", "other.txt"):
-        (tmp_path / name).write_text("Good morning.")
+        (tmp_path / name).write_text(UNREADABLE)
     run("classify", ["hello.txt", "other.txt", *texts])
     (tmp_path / "hello.txt").write_text(MESSAGE)
     assert run("classify", ["hello.txt", *texts], "--again") == 0

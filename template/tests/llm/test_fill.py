@@ -95,6 +95,12 @@ def test_a_list_of_objects_takes_what_is_named_again_and_again() -> None:
     assert fill(schema, "Total: 3, of 1 and 2") == {"total": 3, "lines": []}
 
 
+def test_a_list_of_strings_stands_behind_its_name() -> None:
+    strings = {"type": "array", "items": {"type": "string"}}
+    schema = {"properties": {"skills": strings, "towns": strings}}
+    assert fill(schema, "Skills: Python, SQL") == {"skills": ["Python", "SQL"], "towns": []}
+
+
 LABEL = {
     "properties": {
         "label": {

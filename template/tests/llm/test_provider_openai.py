@@ -56,6 +56,9 @@ async def test_a_compatible_server_needs_no_key_and_hears_max_tokens(
     assert "store" not in body
 
 
-async def test_openai_itself_hears_max_completion_tokens(http: httpx2.AsyncClient) -> None:
+async def test_openai_itself_hears_max_completion_tokens(
+    http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     model = build("openai-chat", "m", "a-key", None, http)
     assert model.profile.get("openai_chat_supports_max_completion_tokens", True)

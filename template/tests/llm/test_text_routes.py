@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from app.llm.classify import Label
 from app.llm.extract import Document
 
-from tests.llm.samples import LABEL, MESSAGE
+from tests.llm.samples import LABEL, MESSAGE, UNREADABLE
 
 JSON = {"Content-Type": "application/json"}
 every_path = pytest.mark.parametrize("path", ["/v1/extract", "/v1/classify"])
@@ -26,7 +26,7 @@ def test_a_classification_has_its_label_and_its_reason(client: TestClient) -> No
 
 @every_path
 def test_what_cannot_be_read_is_no_error(client: TestClient, path: str) -> None:
-    answer = client.post(path, json={"text": "Good morning."})
+    answer = client.post(path, json={"text": UNREADABLE})
     assert answer.status_code == 200
     assert answer.json()["outcome"] == "invalid"
     assert answer.json()["detail"]

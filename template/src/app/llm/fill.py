@@ -88,9 +88,11 @@ class _Filler:
         return read(self.take(pattern, name, required))
 
     def several(self, items: Schema, name: str, required: bool) -> list[Any]:
-        """Take values as long as there are any."""
+        """Take values as long as there are any; texts stand in a row, with commas."""
         before = self.rest
         try:
+            if items.get("type") == "string" and not items.keys() & {"enum", "const", "format"}:
+                return [part.strip() for part in self.string(name, whole=False).split(",")]
             first = self.value(items, name, required)
         except LookupError:
             self.rest = before

@@ -78,16 +78,17 @@ async def list_models(request: Request) -> dict[str, Any]:
 @texts.post("/extract", response_model=Extraction)
 async def extract(body: TextRequest, request: Request) -> Extraction | Response:
     """Extract the data of a document from its text."""
-    return await _read(_resources(request).extract, body, request)
+    return await read_text(_resources(request).extract, body, request)
 
 
 @texts.post("/classify", response_model=Classified)
 async def classify(body: TextRequest, request: Request) -> Classified | Response:
     """Give a text a label."""
-    return await _read(_resources(request).classify, body, request)
+    return await read_text(_resources(request).classify, body, request)
 
 
-async def _read(read: Structured[R], body: TextRequest, request: Request) -> R | Response:
+async def read_text(read: Structured[R], body: TextRequest, request: Request) -> R | Response:
+    """Read the text for as long as the client is there."""
     async with while_connected(partial(disconnected, request.receive)):
         return await read(body.text, body.model)
     return Response(status_code=CLIENT_LEFT)
