@@ -1,5 +1,6 @@
 """Settings that cannot work are refused, and which keys a production still lacks."""
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from pydantic import SecretStr
 from app.llm.settings import LLMSettings
 
 from app.setting_names import SettingsError
-from app.settings import load_settings
+from app.settings import Settings, load_settings
 
 KEY = SecretStr("a-key")
 
@@ -18,7 +19,6 @@ KEY = SecretStr("a-key")
     [
         ({}, {"openai": None, "anthropic": None}, ["OPENAI_API_KEY or ANTHROPIC_API_KEY"]),
         ({}, {"openai": None, "anthropic": KEY}, []),
-        ({"model": "offline"}, {"openai": None}, ["OPENAI_API_KEY"]),
         ({"model": "anthropic:m"}, {"openai": KEY, "anthropic": None}, ["ANTHROPIC_API_KEY"]),
         ({"model": "openai-chat:m"}, {"openai": None}, ["OPENAI_API_KEY"]),
         ({"model": "openai-chat:m", "base_url": "http://localhost/v1"}, {"openai": None}, []),
@@ -39,6 +39,37 @@ def test_the_missing_keys_are_named(
     settings: dict[str, Any], keys: dict[str, SecretStr | None], missing: list[str]
 ) -> None:
     assert LLMSettings.model_validate(settings).missing_keys(keys) == missing
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MODEL", "offline"), ("FALLBACK_MODELS", '["offline"]')]
+)
+def test_production_never_answers_offline(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("SECURITY__API_KEYS", '{"alice": "0123456789abcdef"}')
+    for provider in Settings().provider_keys:
+        monkeypatch.setenv(f"{provider}_API_KEY".upper(), "a-key")
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    assert load_settings().environment == "production"
+    monkeypatch.setenv(f"LLM__{name}", value)
+    with pytest.raises(SettingsError, match="=production needs real models in LLM__MODEL and"):
+        load_settings()
+
+
+def test_a_key_of_the_owner_is_no_provider() -> None:
+    class Extended(Settings):
+        stripe_api_key: SecretStr | None = None
+
+    assert "stripe" not in Extended(stripe_api_key=KEY).provider_keys
+
+
+def test_each_provider_has_its_key() -> None:
+    providers = Settings().provider_keys
+    given = {f"{provider}_api_key": SecretStr(provider) for provider in providers}
+    keys = Settings.model_validate(given).provider_keys
+    assert keys == {provider: SecretStr(provider) for provider in providers}
+    assert all(find_spec(f"app.llm.providers.{provider}") for provider in providers)
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,14 @@ class LLMSettings(BaseModel):
     # Calls that one process has open at once at all providers; more wait for their turn.
     max_concurrency: PositiveInt = 64
 
+    def missing_in_production(self, keys: Keys) -> list[str]:
+        """Name what a service that must never answer offline still lacks."""
+        if OFFLINE in (self.model, *self.fallback_models):
+            return ["real models in LLM__MODEL and LLM__FALLBACK_MODELS, not offline"]
+        return self.missing_keys(keys)
+
     def missing_keys(self, keys: Keys) -> list[str]:
-        """Name the keys that a service which must not answer offline still lacks."""
+        """Name the keys that the real models still lack."""
         models = [m for m in (self.model, *self.fallback_models) if m and m != OFFLINE]
         if not models:
             return [] if any(keys.values()) else [" or ".join(f"{p}_api_key".upper() for p in keys)]
