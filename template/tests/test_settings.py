@@ -111,3 +111,11 @@ def test_a_name_that_sets_nothing_is_unknown(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_example_file_names_every_setting_and_no_other() -> None:
     named = re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", EXAMPLE.read_text(), re.MULTILINE)
     assert sorted(named) == sorted(setting_names(Settings))
+
+
+def test_the_example_file_shows_the_defaults() -> None:
+    shown, _, _ = EXAMPLE.read_text().partition("# Your own settings below.")
+    uncommented = re.sub(r"^# (?=[A-Z][A-Z0-9_]+=)", "", shown, flags=re.MULTILINE)
+    assert uncommented.count("\n#") < shown.count("\n#")
+    Path(".env").write_text(uncommented)
+    assert load_settings() == Settings(_env_file=None)
