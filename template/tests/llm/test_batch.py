@@ -50,7 +50,7 @@ def test_a_second_run_does_what_is_missing(texts: list[str], tmp_path: Path) -> 
     run("classify", texts)
     before = Path("out.jsonl").read_text()
     (tmp_path / "more.txt").write_text(MESSAGE)
-    assert run("classify", [*texts, "./one.txt", "more.txt"]) == 0
+    assert run("classify", [*texts, str(tmp_path / "one.txt"), "more.txt"]) == 0
     assert Path("out.jsonl").read_text().startswith(before)
     assert results()["more.txt"] == "ok"
 
@@ -64,7 +64,9 @@ def test_a_bad_file_does_not_stop_the_others(
     assert run("classify", [*bad, *texts], "--concurrency", "1") == 1
     assert results().keys() == set(texts)
     said = capsys.readouterr().err
-    assert all(f"\n{name}: " in f"\n{said}" for name in bad)
+    assert all(f"{(tmp_path / name).resolve()}: " in said for name in bad)
+    assert "the text, or the name, is no UTF-8" in said
+    assert "there is no such file" in said
     assert "4 failed, 2 ok" in said
 
 
@@ -97,7 +99,7 @@ def test_a_line_that_was_not_written_to_its_end_is_written_again(
 
 @pytest.mark.parametrize(
     "content",
-    ["My notes", "My notes\n", '{"file": 1}\n', '{"file": "a", "id": "extract-1"}\n', "[]\n"],
+    ["My notes", "My notes\n", '{"file": 1}\n', "[]\n", '{"file": "report.pdf"}', "{"],
 )
 def test_a_file_that_holds_something_else_is_left_alone(
     texts: list[str], content: str, capsys: pytest.CaptureFixture[str]
@@ -106,6 +108,56 @@ def test_a_file_that_holds_something_else_is_left_alone(
     assert run("classify", texts, out="notes.txt") == 2
     assert Path("notes.txt").read_text() == content
     assert "choose another --out" in capsys.readouterr().err
+
+
+def test_the_results_of_another_task_are_left_alone(
+    texts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("extract", texts)
+    before = Path("out.jsonl").read_text()
+    assert run("classify", texts) == 2
+    assert Path("out.jsonl").read_text() == before
+
+
+def test_a_file_is_not_written_over(texts: list[str]) -> None:
+    assert run("classify", texts, out="one.txt") == 2
+    assert Path("one.txt").read_text() == MESSAGE
+
+
+def test_a_line_whose_end_an_editor_took_is_kept(texts: list[str]) -> None:
+    run("classify", texts[:1])
+    before = Path("out.jsonl").read_text().strip()
+    Path("out.jsonl").write_text(before)
+    run("classify", texts)
+    assert Path("out.jsonl").read_text().startswith(before + "\n")
+    assert results() == {"one.txt": "ok", "two.txt": "ok"}
+
+
+def test_a_file_that_changed_is_read_again(texts: list[str]) -> None:
+    run("classify", texts)
+    Path("one.txt").write_text(UNREADABLE)
+    assert run("classify", texts) == 1
+    assert results() == {"one.txt": "invalid", "two.txt": "ok"}
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(
+    texts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run("classify", texts)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "one.txt").write_text(UNREADABLE)
+    # poe runs in the root of the project, wherever it was called.
+    monkeypatch.setenv("POE_PWD", str(tmp_path / "folder"))
+    assert run("classify", ["one.txt", "../one.txt"], out="../out.jsonl") == 1
+    assert results() == {"one.txt": "ok", "two.txt": "ok", "folder/one.txt": "invalid"}
+
+
+def test_a_link_leads_to_the_results(texts: list[str]) -> None:
+    Path("link.jsonl").symlink_to("out.jsonl")
+    run("classify", texts[:1], out="link.jsonl")
+    run("classify", texts, "--again", out="link.jsonl")
+    assert Path("link.jsonl").is_symlink()
+    assert results() == {"one.txt": "ok", "two.txt": "ok"}
 
 
 def test_two_runs_do_not_write_to_one_file(

@@ -6,33 +6,104 @@ taken up by the next one with the same `--out`: it writes what is missing.
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
+import shutil
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
-from app.llm.structured import Result
+from app.llm.failures import ProviderKeyRefused
+from app.llm.settings import OFFLINE
+from app.llm.structured import Outcome, Result, Usage
 
 from app.errors import ServiceError
 from app.resources import open_resources
 from app.settings import Settings, load_settings
 from app.telemetry import configure_logs
 
-Json = dict[str, Any]
 Read = Callable[[str], Awaitable[Result[Any]]]
-
-_BEGINNING: Final = b'{"file": '
 
 
 class BatchError(ValueError):
-    """The batch cannot run; the text says why."""
+    """A file cannot be read, or the batch cannot run; the text says why."""
+
+
+class Line(BaseModel):
+    """What has to be known of a result; `file` is as seen from the folder of the results."""
+
+    file: str
+    sha256: str
+    id: str
+    model: str
+    outcome: Outcome
+    usage: Usage
+
+
+class ResultsFile:
+    """Results as JSON Lines. A later line for a file stands in place of the earlier."""
+
+    def __init__(self, path: Path, task: str) -> None:
+        """Read what there is; raise `BatchError` where it is not the work of `task`."""
+        written = _lines(path)
+        cut_off = _end_of_a_cut_line(written)
+        whole = written[:-1] if cut_off else written
+        try:
+            lines = [Line.model_validate_json(line) for line in whole]
+            own = all(line.id.startswith(f"{task}-") for line in lines)
+        except ValidationError:
+            own = False
+        if not own:
+            raise BatchError(f"{path} holds something else: choose another --out")
+        self.done = {line.file: line for line in lines}
+        self._has_outdated = len(self.done) < len(lines)
+        self._path = path
+        self._file = path.open("ab")
+        if cut_off:
+            self._file.truncate(sum(map(len, whole)))
+        elif whole and not whole[-1].endswith(b"\n"):
+            self._file.write(b"\n")
+
+    def add(self, file: str, digest: str, result: Result[Any]) -> Line:
+        whole = {"file": file, "sha256": digest, **result.model_dump(mode="json")}
+        written = json.dumps(whole, ensure_ascii=False).encode() + b"\n"
+        self._file.write(written)
+        self._file.flush()
+        self._has_outdated |= file in self.done
+        return Line.model_validate_json(written)
+
+    def close(self) -> None:
+        """Leave the last line for each file, and no other."""
+        self._file.close()
+        if self._has_outdated:
+            latest = {Line.model_validate_json(line).file: line for line in _lines(self._path)}
+            new = self._path.with_name(f".{self._path.name}.new")
+            new.write_bytes(b"".join(latest.values()))
+            shutil.copymode(self._path, new)
+            new.replace(self._path)
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+
+
+def _end_of_a_cut_line(written: Sequence[bytes]) -> bool:
+    """Say whether the last line was cut off while this service wrote it."""
+    if not written or written[-1].endswith(b"\n"):
+        return False
+    try:
+        json.loads(written[-1])
+    except ValueError:
+        return len(written) > 1 or written[-1].startswith(b'{"file": "')
+    return False
 
 
 async def run(
@@ -45,92 +116,94 @@ async def run(
     again: bool = False,
 ) -> bool:
     """Write the missing results to `out`, and a summary to stderr; say whether all are ok."""
-    wanted = list(dict.fromkeys(map(str, files)))
+    out = _path(out)
+    paths = _by_name(files, out.parent)
+    if out in paths.values():
+        raise BatchError(f"{out} is one of the files: choose another --out")
     with FileLock(out.with_name(f".{out.name}.lock"), blocking=False):
-        done = read_results(out, task)
-        if again:
-            redo = {name for name in wanted if done.get(name, {}).get("outcome") != "ok"}
-            done = {name: result for name, result in done.items() if name not in redo}
-            _replace(out, done.values())
-        missing = [name for name in wanted if name not in done]
-        async with open_resources(settings) as resources:
-            read: Read = resources.extract if task == "extract" else resources.classify
-            already = len(wanted) - len(missing)
-            with tqdm(total=len(wanted), initial=already, unit="file", disable=None) as bar:
-                await _write_results(missing, out, read, concurrency, bar.update)
-        results = read_results(out, task)
-    return _summarize([results.get(name) for name in wanted])
+        results = ResultsFile(out, task)
+        try:
+            async with open_resources(settings) as resources:
+                read: Read = resources.extract if task == "extract" else resources.classify
+                places = min(concurrency, settings.llm.max_concurrency)
+                found = await _read_all(paths, results, read, places, again)
+        finally:
+            results.close()
+    _summarize(found, len(paths))
+    return len(found) == len(paths) and all(line.outcome == "ok" for line in found)
 
 
-def read_results(path: Path, task: str) -> dict[str, Json]:
-    """Return what `task` wrote to `path`, by file, and cut off a last line that has no end."""
-    if not path.exists():
-        return {}
-    written = path.read_bytes()
-    size = written.rfind(b"\n") + 1
-    rest = written[size : size + len(_BEGINNING)]
-    try:
-        results = [json.loads(line) for line in written[:size].splitlines()]
-        by_file = {result["file"]: result for result in results if result["outcome"]}
-        if not _BEGINNING.startswith(rest):
-            raise ValueError(rest)
-    except (LookupError, TypeError, ValueError):
-        raise BatchError(
-            f"{path} holds something else than results: choose another --out"
-        ) from None
-    os.truncate(path, size)
-    return by_file
+async def _read_all(
+    paths: Mapping[str, Path], results: ResultsFile, read: Read, concurrency: int, again: bool
+) -> list[Line]:
+    found: list[Line] = []
+    left = iter(paths.items())
 
-
-async def _write_results(
-    names: Iterable[str],
-    out: Path,
-    read: Read,
-    concurrency: int,
-    progress: Callable[[], object],
-) -> None:
-    left = iter(names)
-
-    async def work() -> None:
-        for name in left:
+    async def work(bar: "tqdm[Any]") -> None:
+        for name, path in left:
             try:
-                text = await asyncio.to_thread(Path(name).read_text, "utf-8")
-                if not text.strip():
-                    raise BatchError("it is empty")
-                result = await read(text)
+                text = await asyncio.to_thread(_text, path)
+                digest = hashlib.sha256(text.encode()).hexdigest()
+                line = results.done.get(name)
+                if not line or line.sha256 != digest or (again and line.outcome != "ok"):
+                    line = results.add(name, digest, await read(text))
+                found.append(line)
+            except (ProviderKeyRefused, OSError):
+                raise  # The others would fail, too.
             except Exception as error:  # Whatever is wrong with one file, the rest goes on.
                 known = isinstance(error, BatchError | ServiceError)
-                tqdm.write(f"{name}: {error if known else repr(error)}", file=sys.stderr)
-            else:
-                file.write(_line({"file": name, **result.model_dump(mode="json")}))
-                file.flush()
-            progress()
+                tqdm.write(f"{path}: {error if known else repr(error)}", file=sys.stderr)
+            bar.update()
 
-    with out.open("ab") as file:
-        await asyncio.gather(*(work() for _ in range(concurrency)))
-
-
-def _replace(path: Path, results: Iterable[Json]) -> None:
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(b"".join(map(_line, results)))
-    new.replace(path)
+    with tqdm(total=len(paths), unit="file", disable=None) as bar:
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(concurrency):
+                    workers.create_task(work(bar))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+    return found
 
 
-def _line(result: Json) -> bytes:
-    return json.dumps(result, ensure_ascii=False).encode() + b"\n"
+def _path(given: Path) -> Path:
+    # poe runs in the root of the project, wherever it was called.
+    return (Path(os.environ.get("POE_PWD", ".")) / given).resolve()
 
 
-def _summarize(results: Sequence[Json | None]) -> bool:
-    outcomes = Counter(result["outcome"] if result else "failed" for result in results)
-    usages = [result["usage"] for result in results if result]
-    priced = [Decimal(usage["cost_usd"]) for usage in usages if usage["cost_usd"] is not None]
-    tokens_in, tokens_out = (sum(u[f"{way}_tokens"] for u in usages) for way in ("input", "output"))
-    said = [", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())]
-    said += [f"{tokens_in} tokens in, {tokens_out} out", f"{sum(priced):.4f} USD"]
-    if unpriced := len(usages) - len(priced):
+def _by_name(files: Iterable[Path], folder: Path) -> dict[str, Path]:
+    """Return each file once, by its path as seen from `folder`."""
+    return {os.path.relpath(path, folder): path for path in map(_path, files)}
+
+
+def _text(path: Path) -> str:
+    try:
+        str(path).encode()
+        if not path.is_file():
+            raise BatchError("there is no such file")
+        text = path.read_text("utf-8-sig")
+    except UnicodeError:
+        raise BatchError("the text, or the name, is no UTF-8") from None
+    except OSError as error:
+        raise BatchError(str(error.strerror)) from None
+    if not text.strip():
+        raise BatchError("it is empty")
+    return text
+
+
+def _summarize(found: Sequence[Line], files: int) -> None:
+    outcomes = Counter[str](line.outcome for line in found)
+    outcomes["failed"] = files - len(found)
+    prices = [line.usage.cost_usd for line in found]
+    tokens_in = sum(line.usage.input_tokens for line in found)
+    tokens_out = sum(line.usage.output_tokens for line in found)
+    said = [", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common() if count)]
+    said += [f"{tokens_in} tokens in, {tokens_out} out"]
+    said += [f"{sum(Decimal(price) for price in prices if price):.4f} USD"]
+    if unpriced := prices.count(None):
         said.append(f"the price of {unpriced} is not known")
+    if offline := sum(line.model == OFFLINE for line in found):
+        said.append(f"{offline} by the offline model")
     print("; ".join(said), file=sys.stderr)
-    return outcomes.keys() <= {"ok"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -149,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ok = asyncio.run(run(**vars(options), settings=load_settings()))
     except Timeout:
         parser.exit(2, f"another run writes to {options.out} at this moment\n")
-    except (OSError, ValueError) as error:
+    except (OSError, ServiceError, ValueError) as error:
         parser.exit(2, f"{error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "Stopped. The same command goes on from here.\n")
