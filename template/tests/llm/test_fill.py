@@ -156,7 +156,22 @@ def test_what_is_no_json_schema_has_no_fields(schema: dict[str, Any]) -> None:
     assert fill(schema, "a 5") == {}
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [({"type": ["string", "null"]}, "5"), ({"enum": []}, None), (True, None), ({"type": {}}, None)],
+)
+def test_an_odd_field_does_not_spoil_the_others(field: object, value: str | None) -> None:
+    found = fill({"properties": {"a": field, "b": {"type": "integer"}}}, "a: 5\nb: 7")
+    assert found == ({"b": 7} if value is None else {"a": value, "b": 7})
+
+
+def test_a_long_line_is_read_at_once() -> None:
+    schema = {"properties": {"name": {"type": "string"}}}
+    dots = "." * 19_000
+    assert fill(schema, f"name: x{dots}b") == {"name": f"x{dots}b"}
+
+
 def test_a_schema_that_unfolds_without_end_is_given_up() -> None:
-    properties = {name: {"$ref": "#/$defs/node"} for name in "abcdefgh"}
+    properties = {f"a{number}": {"$ref": "#/$defs/node"} for number in range(800)}
     node = {"type": "object", "properties": properties}
     assert fill({"$ref": "#/$defs/node", "$defs": {"node": node}}, "a b c " * 9_000) is not None

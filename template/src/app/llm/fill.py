@@ -20,10 +20,17 @@ _KINDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "date": (r"\d{4}-\d\d-\d\d", str),
 }
 # What a text says of a field, up to the end of the line or to the name of the next.
-_SAID: Final = r"\s*(?:[:=]|is\b)[ \t]*([^\s;][^\n;]*?)[. \t]*(?=[\n;]|\Z|,[ \t]*\w[\w ]{0,30}[:=])"
+_SAID: Final = (
+    r"\s*(?:[:=]|is\b)[ \t]*([^\s;](?:[^\n;]*?[^\n;. \t])??)[. \t]*"
+    r"(?=[\n;]|\Z|,[ \t]*\w[\w ]{0,30}[:=])"
+)
+# Both come from the caller: a text is searched once for each field, and `$ref` can unfold a schema
+# without end.
 _MAX_CHARACTERS: Final = 20_000
-# A schema comes from the caller, and `$ref` can unfold it without end.
-_MAX_FIELDS: Final = 150
+_MAX_FIELDS: Final = 500
+_MAX_NAME: Final = 100
+_MAX_MEMBERS: Final = 200
+_NOT_FOUND: Final = (AttributeError, LookupError, TypeError)
 
 
 def fill(schema: Schema, text: str, *, whole: bool = False) -> dict[str, Any]:
@@ -33,7 +40,7 @@ def fill(schema: Schema, text: str, *, whole: bool = False) -> dict[str, Any]:
     of its kind and, with `whole`, a required string the whole text. What is no JSON schema has no
     fields.
     """
-    with suppress(AttributeError, LookupError, TypeError):
+    with suppress(*_NOT_FOUND):
         filler = _Filler(text[:_MAX_CHARACTERS].strip(), schema.get("$defs", {}), whole)
         return filler.object(filler.resolved(schema))
     return {}
@@ -55,10 +62,12 @@ class _Filler:
 
     def object(self, schema: Schema) -> dict[str, Any]:
         fields, required = schema.get("properties", {}), schema.get("required", [])
+        names = [name for name in fields if len(name) <= _MAX_NAME][: self.fields_left]
+        self.fields_left -= len(names)
         found: dict[str, Any] = {}
         # A value goes to the field that the text names before it goes to another by its type.
-        for name in sorted(fields, key=lambda name: not re.search(_label(name), self.text, re.I)):
-            with suppress(LookupError):
+        for name in sorted(names, key=lambda name: not re.search(_label(name), self.text, re.I)):
+            with suppress(*_NOT_FOUND):
                 found[name] = self.value(fields[name], name, name in required)
         return found
 
@@ -72,6 +81,8 @@ class _Filler:
             with suppress(LookupError):
                 return self.value(option, name, required and {"type": "null"} not in options)
         kind = schema.get("type")
+        if isinstance(kind, list):
+            kind = next((one for one in kind if one != "null"), "null")
         if "const" in schema or kind == "null":
             return schema.get("const")
         if "enum" in schema:
@@ -101,14 +112,14 @@ class _Filler:
 
     def member(self, schema: Schema, name: str) -> Any:
         """Take the member that the text names, or the one whose line of the description fits."""
-        members = {str(member).lower(): member for member in schema["enum"]}
+        members = {str(member).lower(): member for member in schema["enum"][:_MAX_MEMBERS]}
         with suppress(LookupError):
             return members[self.take("|".join(map(re.escape, members)), name, anywhere=True)]
         said, fitting = _stems(self.text), dict[str, int]()
         for line in schema.get("description", "").splitlines():
             member, _, meaning = line.strip().lower().partition(":")
             fitting[member] = len(said & _stems(meaning))
-        best = max(members, key=lambda member: fitting.get(member, 0))
+        best = max(members, key=lambda member: fitting.get(member, 0), default="")
         if not fitting.get(best):
             raise LookupError(name)
         return members[best]

@@ -76,7 +76,7 @@ def fill_the_output(messages: Messages, info: AgentInfo) -> ModelResponse | None
     if wanted.output_object:
         schema = wanted.output_object.json_schema
         data = fill(schema, _last_text(messages))
-        if "rationale" in schema.get("properties", {}):
+        if "rationale" in (schema.get("required") or []):
             data["rationale"] = say("chosen by its words, not by their meaning.").text
     return ModelResponse([TextPart(json.dumps(data, ensure_ascii=False))])
 
