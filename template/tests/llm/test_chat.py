@@ -190,6 +190,7 @@ async def test_each_answer_is_one_line_in_the_logs_without_its_words(scripted: S
         "log_level": "info",
         "model": "scripted",
         "prompt": str(prompt),
+        "cost_usd": None,
         "prompt_digest": prompt.digest,
         "outcome": "length",
         "input_tokens": 7,

@@ -54,6 +54,7 @@ def fails(kind: Any, status: int = 400, headers: dict[str, str] | None = None) -
         fails(ModelContextWindowExceededError),
         fails(ModelServerError, 500),
         Turn(error=UnexpectedModelBehavior("no JSON")),
+        Turn(error=IndexError("choices")),
     ],
 )
 async def test_trouble_of_the_model_itself_is_for_a_fallback_to_answer(
@@ -135,3 +136,9 @@ def test_a_provider_that_says_whether_to_try_again_is_believed() -> None:
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, transient: bool) -> None:
     assert may_pass(error) is transient
+
+
+async def test_an_answer_that_cannot_be_read_is_the_providers_fault(scripted: Scripted) -> None:
+    broken = retrying(scripted(Turn(error=IndexError("choices"))))
+    with pytest.raises(UnexpectedModelBehavior, match="cannot be read"):
+        await model_request(broken, QUESTION)

@@ -88,6 +88,7 @@ class Calls:
                 outcome=call.outcome,
                 input_tokens=call.usage.input_tokens,
                 output_tokens=call.usage.output_tokens,
+                cost_usd=None if call.cost_usd is None else float(call.cost_usd),
                 seconds=round(time.perf_counter() - started, 3),
                 **failure,
             )
@@ -115,6 +116,8 @@ def estimated_tokens(texts: Sequence[str]) -> int:
 def _price_usd(response: ModelResponse) -> Decimal | None:
     if response.model_name == OFFLINE:
         return Decimal(0)
+    if not response.model_name:
+        return None
     try:
         return response.cost().total_price
     except (LookupError, ValueError):

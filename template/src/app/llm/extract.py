@@ -5,20 +5,22 @@ Names, types and descriptions are what the model is told about them, and what `/
 
 from datetime import date
 from decimal import Decimal
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from app.llm.structured import Result
+
+Amount = Annotated[Decimal, Field(max_digits=15)]
 
 
 class Line(BaseModel):
     """One position of an invoice."""
 
     description: str
-    quantity: Decimal = Decimal(1)
-    unit_price: Decimal
-    amount: Decimal
+    quantity: Amount = Decimal(1)
+    unit_price: Amount
+    amount: Amount
 
 
 class Document(BaseModel):
@@ -30,9 +32,9 @@ class Document(BaseModel):
     due_on: date | None = None
     currency: str = Field(pattern="^[A-Z]{3}$", description="As in ISO 4217, such as EUR")
     lines: list[Line] = []
-    net: Decimal | None = None
-    tax: Decimal | None = None
-    total: Decimal = Field(description="What has to be paid, with tax")
+    net: Amount | None = None
+    tax: Amount | None = None
+    total: Amount = Field(description="What has to be paid, with tax")
 
     @model_validator(mode="after")
     def add_up(self) -> Self:

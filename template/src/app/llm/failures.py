@@ -85,5 +85,6 @@ def _service_error(error: Exception) -> ServiceError:
 def _said(body: object) -> str:
     match body:
         case {"error": {"message": str(message)}} | {"message": str(message)}:
-            return message[:300]
+            # Half of a surrogate pair cannot be passed on.
+            return message[:300].encode(errors="replace").decode()
     return "it gave no reason."

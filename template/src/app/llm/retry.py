@@ -72,7 +72,10 @@ class RetryingModel(WrapperModel):
             except e.FallbackExceptionGroup as group:
                 errors = group.exceptions
             # The one that gives the caller most hope, else the configured model's own.
-            raise next(filter(may_pass, errors), errors[0])
+            error = next(filter(may_pass, errors), errors[0])
+            if isinstance(error, e.AgentRunError | TimeoutError):
+                raise error
+            raise e.UnexpectedModelBehavior("The provider's answer cannot be read.") from error
 
         return await self._retrying.copy()(ask)
 
@@ -92,7 +95,7 @@ def another_may_answer(error: Exception) -> bool:
     if isinstance(error, e.ModelRequestRejectedError):
         own = e.ModelAuthenticationError | e.ModelNotFoundError | e.ModelContextWindowExceededError
         return isinstance(error, own)
-    return isinstance(error, e.ModelAPIError | e.UnexpectedModelBehavior)
+    return not isinstance(error, e.UserError)
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

@@ -4,12 +4,13 @@
 like it; `POST /v1/extract` and `POST /v1/classify` are the service's own.
 """
 
+import json
 from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from app.llm.classify import Classified
 from app.llm.event_stream import EventStream, Write, disconnected, while_connected
@@ -62,7 +63,9 @@ async def create_completion(body: CompletionRequest, request: Request) -> Respon
 
         return EventStream(produce, error_event)
     async with while_connected(partial(disconnected, request.receive)):
-        return JSONResponse(completion(await chat.reply(asked), model))
+        answer = completion(await chat.reply(asked), model)
+        # As ASCII: a model may write half of a surrogate pair.
+        return Response(json.dumps(answer), media_type="application/json")
     return Response(status_code=CLIENT_LEFT)
 
 

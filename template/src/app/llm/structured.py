@@ -23,15 +23,14 @@ Outcome = Literal["ok", "truncated", "refused", "invalid"]
 class TextRequest(BaseModel, extra="forbid", strict=True):
     """A text to read. `model` is one of `GET /v1/models`; without it the configured one reads."""
 
-    text: str = Field(min_length=1)
+    text: str = Field(pattern=r"\S")
     model: str | None = None
 
 
 class Usage(BaseModel):
     input_tokens: int
     output_tokens: int
-    # A decimal number; null where the model's price is not known.
-    cost_usd: str | None
+    cost_usd: str | None = Field(description="A decimal number; null where no price is known")
 
 
 class Result(BaseModel, Generic[T]):
@@ -102,7 +101,9 @@ class Structured(Generic[R]):
                         return "truncated", self._too_long(), None
                     details = response.provider_details or {}
                     if response.finish_reason == "content_filter" or "refusal" in details:
-                        return "refused", details.get("refusal") or "It gives no reason.", None
+                        why = details.get("refusal") or "The model gave no reason."
+                        # Half of a surrogate pair cannot be passed on.
+                        return "refused", why.encode(errors="replace").decode(), None
                 return "ok", None, run.result.output if run.result else None
         except UnexpectedModelBehavior as error:
             if not answered:  # It failed before there was anything to check.
@@ -112,11 +113,11 @@ class Structured(Generic[R]):
     def _too_long(self) -> str:
         most, own = self._settings.get("max_tokens"), "max_tokens" in self._prompt.parameters
         where = f"max_tokens in the prompt {self._prompt}" if own else "LLM__MAX_OUTPUT_TOKENS"
-        return f"The answer has more than {most} tokens: raise {where}."
+        return f"The answer was cut off. It may have {most} tokens: raise {where}, or send less."
 
 
 def _faults(error: BaseException | None) -> str:
-    """Name the fields that did not fit, without what they held."""
+    """Say which fields did not fit, and why."""
     while not isinstance(error, ValidationError):
         if error is None:
             return "The model gave no data."

@@ -13,7 +13,7 @@ def prefer_native(profile: ModelProfile) -> ModelProfile:
 
 
 class CallersTools(Model):
-    """Sends the tools of the API's callers as they wrote them.
+    """Holds models to the service's own types, and sends the tools of callers as they wrote them.
 
     pydantic-ai rewrites schemas to suit each provider. That helps tools made from Python functions,
     but a caller's ("external") tools are run by the caller, who knows best what they accept.
@@ -22,8 +22,12 @@ class CallersTools(Model):
     def customize_request_parameters(
         self, model_request_parameters: ModelRequestParameters
     ) -> ModelRequestParameters:
-        written = model_request_parameters.function_tools
-        customized = super().customize_request_parameters(model_request_parameters)
+        asked = model_request_parameters
+        if asked.output_mode == "auto" and asked.output_object:
+            # A type of the service's own: a field with a default would let go of the whole schema.
+            asked = replace(asked, output_object=replace(asked.output_object, strict=True))
+        written = asked.function_tools
+        customized = super().customize_request_parameters(asked)
         pairs = zip(written, customized.function_tools, strict=True)
         tools = [own if own.kind == "external" else changed for own, changed in pairs]
         return replace(customized, function_tools=tools)
