@@ -1,13 +1,19 @@
 import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from limits.aio.storage import MemoryStorage
 
-from app.limits import open_limits
+from app.limits import Limits, open_limits
 
 from app.errors import TooManyRequests
 from app.main import create_app
+from app.resources import Resources, open_resources
 from app.settings import SecuritySettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +60,21 @@ def test_a_request_that_takes_too_long_is_ended_and_gives_its_place_back() -> No
         ended = client.get("/hanging", headers=client_of(app, "alice"))
         assert (ended.status_code, ended.json()["code"]) == (504, "timeout")
         assert client.get("/openapi.json", headers=client_of(app, "alice")).status_code == 200
+
+
+def test_a_store_that_hangs_holds_no_request_longer_than_any_may_take() -> None:
+    class HangingStorage(MemoryStorage):
+        async def acquire_sliding_window_entry(self, *args: Any, **kwargs: Any) -> bool:
+            return await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def open_hanging(settings: Settings) -> AsyncIterator[Resources]:
+        async with open_resources(settings) as opened:
+            yield dataclasses.replace(opened, limits=Limits("9/second", HangingStorage(), 1))
+
+    app = create_app(Settings(server=ServerSettings(request_seconds=0.001)), open_hanging)
+    with TestClient(app, base_url="http://localhost", client=("127.0.0.1", 50_000)) as client:
+        assert client.get("/openapi.json").status_code == 504
 
 
 async def test_a_process_answers_only_so_many_requests_at_once() -> None:

@@ -17,7 +17,7 @@ ALICES, BOBS = "alice-has-this-key", "bob-has-another-key"
 def serving(
     security: SecuritySettings, *, peer: str = "127.0.0.1", host: str = "localhost"
 ) -> Iterator[TestClient]:
-    """Run a service that answers `GET /whoami` with the principal."""
+    """Run a service that answers `/whoami` with the principal."""
     app = create_app(Settings(security=security, server=ServerSettings(max_body_bytes=100)))
 
     @app.api_route("/whoami", methods=["GET", "POST"])
@@ -65,8 +65,23 @@ def test_without_a_valid_key_nothing_is_served(headers: dict[str, str]) -> None:
 
 def test_health_needs_no_key() -> None:
     with serving(SecuritySettings(api_keys={"alice": ALICES})) as client:
-        assert client.get("/health/live").status_code == 200
-        assert client.get("/health/ready").status_code == 200
+        for path in ("/health/live", "/health/ready"):
+            assert client.get(path).status_code == client.head(path).status_code == 200
+
+
+def test_what_is_open_is_open_to_be_read_alone(app: FastAPI, client: TestClient) -> None:
+    del client.headers["Authorization"]
+    for pattern in app.state.open_paths:
+        path = pattern.replace("*", "page.js")
+        assert client.get(path).status_code == 200
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            assert client.request(method, path).status_code == 401
+
+
+def test_what_only_resembles_an_open_path_is_not() -> None:
+    with serving(SecuritySettings(api_keys={"alice": ALICES})) as client:
+        for path in ("/health", "/health/live/", "/health/liver", "/web"):
+            assert client.get(path).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,14 @@ from app.errors import Unavailable, problems
 router = APIRouter(prefix="/health", tags=["health"])
 
 
+@router.head("/live", include_in_schema=False)
 @router.get("/live")
 async def live() -> dict[str, str]:
     """Answer as long as the process can: restart it when this fails."""
     return {"status": "alive"}
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", responses=problems(503))
 async def ready(request: Request) -> dict[str, str]:
     """Answer 200 when requests can be served, else 503 with the reason."""

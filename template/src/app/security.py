@@ -6,6 +6,7 @@ machine, by the connection's own address: headers that proxies add do not count.
 
 import asyncio
 import re
+from fnmatch import fnmatchcase
 from typing import cast
 
 import structlog
@@ -21,8 +22,6 @@ from app.settings import Settings
 # The gate has checked the key already; this tells OpenAPI, and so the docs, that a route needs one.
 NEEDS_KEY = Security(HTTPBearer(auto_error=False, description="An API key of this service."))
 
-# Of a page, scripts and styles too: a browser asks for them before anybody could give it a key.
-_OPEN = re.compile(r"/|/health/(live|ready)|/web/.*")
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _LOCAL_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 
@@ -40,23 +39,23 @@ class Gate:
         self.longest_seconds = settings.server.longest_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _OPEN.fullmatch(scope["path"]):
+        if scope["type"] != "http" or _is_open(scope):
             await self.app(scope, receive, send)
             return
         limits = cast(Resources, scope["app"].state.resources).limits
         principal = self.authenticate(scope)
         scope.setdefault("state", {})["principal"] = principal
         structlog.contextvars.bind_contextvars(principal=principal)
-        await limits.count_request(principal)
-        async with limits.slot():
-            try:
-                # From outside, for a client may stop to send, or to read.
-                async with asyncio.timeout(self.longest_seconds) as deadline:
+        try:
+            # From outside, for a client may stop to send, or to read.
+            async with asyncio.timeout(self.longest_seconds) as deadline:
+                await limits.count_request(principal)
+                async with limits.slot():
                     await self.app(scope, self.bounded(receive), send)
-            except TimeoutError:
-                if not deadline.expired():
-                    raise
-                raise TookTooLong(f"No request may take {self.longest_seconds:.0f} s.") from None
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise TookTooLong(f"No request may take {self.longest_seconds:.0f} s.") from None
 
     def authenticate(self, scope: Scope) -> str:
         """Return the principal; raise `Unauthorized` or, without any keys, `Forbidden`."""
@@ -86,6 +85,11 @@ class Gate:
             return message
 
         return receive_within_limit
+
+
+def _is_open(scope: Scope) -> bool:
+    patterns = scope["app"].state.open_paths if scope["method"] in ("GET", "HEAD") else ()
+    return any(fnmatchcase(scope["path"], pattern) for pattern in patterns)
 
 
 def _refuse_remote(scope: Scope, headers: Headers) -> None:

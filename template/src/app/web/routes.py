@@ -21,6 +21,8 @@ _HEADERS = {
 _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
 _FILES = StaticFiles(directory=Path(__file__).parent, check_dir=False, follow_symlink=True)
 
+# A browser asks for scripts and styles, too, before anybody could give it a key.
+OPEN_PATHS = ["/", "/web/*"]
 router = APIRouter(include_in_schema=False)
 
 
