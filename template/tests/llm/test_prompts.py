@@ -90,6 +90,13 @@ def test_a_prompt_that_cannot_work_is_refused_at_the_start(
         Prompts.load({}, folder)
 
 
+@pytest.mark.parametrize("version", ["1 copy", "02", "0", "draft", "\u0661"])
+def test_a_file_whose_name_is_no_number_is_refused_by_its_name(folder: Path, version: str) -> None:
+    (folder / "greet" / f"{version}.md").write_text(GREETING)
+    with pytest.raises(PromptError, match=f"prompt greet/{version}: (?s:.*)version"):
+        Prompts.load({}, folder)
+
+
 def test_an_unknown_version_is_refused_with_those_there_are(folder: Path) -> None:
     message = "LLM__PROMPTS: there is no prompt greet/3, only greet/2, greet/10"
     with pytest.raises(PromptError, match=message):
@@ -155,7 +162,3 @@ def test_a_command_that_fails_says_why(
     with pytest.raises(SystemExit, match="1"):
         main(arguments, folder)
     assert reason in capsys.readouterr().err
-
-
-async def test_the_check_names_the_active_versions(folder: Path) -> None:
-    assert await Prompts.load({}, folder).check() == "greet/10"

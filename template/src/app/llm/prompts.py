@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 
 from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, Field, model_validator
 from pydantic_ai.settings import ModelSettings
 
 from app.settings import load_settings
@@ -34,7 +34,7 @@ class Prompt(BaseModel, frozen=True, extra="forbid", hide_input_in_errors=True):
     """One version of a prompt."""
 
     name: str
-    version: str
+    version: str = Field(pattern=r"^[1-9][0-9]*$")
     body: str
     description: str
     inputs: frozenset[str] = frozenset()
@@ -79,9 +79,7 @@ class Prompts:
     @classmethod
     def load(cls, active: Mapping[str, str], folder: Path = FOLDER) -> Self:
         """Read and check all prompts; where `active` names no version it is the highest."""
-        # 2 comes before 10.
-        paths = sorted(folder.glob("*/*.md"), key=lambda p: (p.parent.name, len(p.stem), p.stem))
-        found = [_read(path) for path in paths]
+        found = sorted(map(_read, folder.glob("*/*.md")), key=lambda p: (p.name, int(p.version)))
         newest = {prompt.name: prompt.version for prompt in found}
         prompts = cls({str(prompt): prompt for prompt in found}, {**newest, **active})
         for name in prompts.active:
@@ -95,10 +93,6 @@ class Prompts:
             hint = "LLM__PROMPTS: " if name in self.active and not version else ""
             raise PromptError(f"{hint}there is no prompt {wanted}, only {', '.join(self.versions)}")
         return self.versions[wanted]
-
-    async def check(self, *, thorough: bool = False) -> str:
-        """Name the active versions."""
-        return ", ".join(f"{name}/{version}" for name, version in self.active.items())
 
 
 def _read(path: Path) -> Prompt:
