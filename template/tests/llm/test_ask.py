@@ -13,6 +13,18 @@ def test_an_answer_is_printed_and_what_it_took_goes_to_stderr(
     assert err.endswith(" out\n")
 
 
+def test_a_refusal_and_an_answer_that_was_cut_are_said_to_be_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["[refuse]"])
+    out, err = capsys.readouterr()
+    assert out == "\n"
+    assert err.endswith("That is no whole answer: Offline model: refused, as [refuse] asks.\n")
+    monkeypatch.setenv("LLM__MAX_OUTPUT_TOKENS", "3")
+    main(["Hello"])
+    assert capsys.readouterr().err.endswith("That is no whole answer: length\n")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [

@@ -26,9 +26,12 @@ async def ask(text: str, settings: Settings) -> None:
                 case PartDeltaEvent(delta=TextPartDelta(content_delta=new)):
                     print(new, end="", flush=True)
         print(flush=True)
-    used = stream.usage
+    used, answer = stream.usage, stream.get()
     took = f"{used.input_tokens} tokens in, {used.output_tokens} out"
     print(f"{stream.model_name}: {took}", file=sys.stderr)
+    why = (answer.provider_details or {}).get("refusal") or answer.finish_reason
+    if why not in ("stop", None):
+        print(f"That is no whole answer: {why}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
