@@ -219,3 +219,18 @@ def test_what_is_wrong_is_refused_by_name(body: dict[str, Any], field: str) -> N
 def test_what_no_provider_would_read_as_json_is_refused(value: object) -> None:
     with pytest.raises(ValidationError):
         asked(tools=[{**WEATHER, "function": {"name": "f", "parameters": {"default": value}}}])
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Return the parameters of a tool that nest so deeply."""
+    schema: dict[str, Any] = {}
+    for level in range(levels - 1):
+        schema = {"anyOf": [schema]} if level % 2 else {"items": schema}
+    return schema
+
+
+@pytest.mark.parametrize("levels", [100, 600])
+def test_what_nests_too_deeply_is_refused(levels: int) -> None:
+    tools = [{**WEATHER, "function": {"name": "f", "parameters": nested(levels)}}]
+    with pytest.raises(ValidationError, match="nest it less deeply: at most 100 levels"):
+        asked(tools=tools)

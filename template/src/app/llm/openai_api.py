@@ -143,8 +143,9 @@ class CompletionRequest(Wire):
     @model_validator(mode="before")
     @classmethod
     def refuse_what_cannot_be_sent_on(cls, body: object) -> object:
-        # Python reads NaN and half of a surrogate pair as JSON; nobody else does.
         if isinstance(body, dict):
+            _refuse_deep([body])
+            # Python reads NaN and half of a surrogate pair as JSON; nobody else does.
             json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
         return body
 
@@ -200,6 +201,15 @@ class CompletionRequest(Wire):
             else:
                 messages.append(ai.ModelRequest([_request_part(m, tools) for m in group]))
         return messages
+
+
+def _refuse_deep(level: list[Any], left: int = 100) -> None:
+    # Libraries further down the way recurse, several calls for each level.
+    if not left:
+        raise ValueError("nest it less deeply: at most 100 levels are read")
+    values = (v for one in level for v in (one.values() if isinstance(one, dict) else one))
+    if deeper := [value for value in values if isinstance(value, dict | list)]:
+        _refuse_deep(deeper, left - 1)
 
 
 def _tool(function: Function) -> ToolDefinition:
