@@ -1,5 +1,6 @@
 """What every test may ask for: settings with a key, the service, and a client that has the key."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +9,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.main import create_app
-from app.setting_names import setting_names
 from app.settings import SecuritySettings, Settings
 
 KEY = "a-key-that-is-for-tests-only"
@@ -20,8 +20,11 @@ MakeClient = Callable[[FastAPI], TestClient]
 def no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the settings of whoever runs the tests, and their `.env`, out of the tests."""
     monkeypatch.chdir(tmp_path)
-    for name in setting_names(Settings):
-        monkeypatch.delenv(name, raising=False)
+    # Also what is only named alike, such as LOG_LEVEL: it is reported, or read by a library.
+    alike = tuple(field.partition("_")[0] + "_" for field in Settings.model_fields)
+    for name in list(os.environ):
+        if name.lower() in Settings.model_fields or name.lower().startswith(alike):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

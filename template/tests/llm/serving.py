@@ -84,7 +84,7 @@ every_model = pytest.mark.parametrize("model", MODELS)
 
 
 def stub_settings(stub: Stub, model: str, **sections: Any) -> Settings:
-    """Return settings under which `model` is the stub's; ANTHROPIC_BASE_URL has to be set, too."""
+    """Return settings under which `model` is the stub's."""
     llm = LLMSettings(model=model, base_url=stub.base_url(model))
     keys = {f"{provider_of(model)}_api_key": SecretStr("a-key") for model in MODELS}
     return llm_settings().model_copy(update={"llm": llm, **keys, **sections})

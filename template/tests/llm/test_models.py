@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.util import find_spec
 from threading import Event
 from types import SimpleNamespace
 from typing import Any
@@ -34,13 +33,9 @@ from app.llm.models import Models, UnknownModel, open_models
 from app.llm.settings import OFFLINE, LLMSettings, provider_of
 
 from app.errors import Unavailable
+from tests.llm.serving import MODELS, every_model
 from tests.llm.stubs import Reply, Stub
 
-MODELS = [
-    model
-    for model in ("openai:m", "openai-chat:m", "anthropic:m")
-    if find_spec(f"app.llm.providers.{provider_of(model)}")
-]
 PROVIDERS = list(dict.fromkeys(provider_of(model) for model in MODELS))
 KEYS: dict[str, SecretStr | None] = {name: SecretStr("a-key") for name in PROVIDERS}
 NO_KEYS: dict[str, SecretStr | None] = dict.fromkeys(PROVIDERS)
@@ -56,9 +51,8 @@ def waits() -> list[float]:
 
 
 @pytest.fixture
-def open_(stub: Stub, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> Open:
+def open_(stub: Stub, waits: list[float]) -> Open:
     """Opens models whose provider is the stub."""
-    monkeypatch.setenv("ANTHROPIC_BASE_URL", stub.url)
 
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
@@ -101,7 +95,6 @@ async def in_pieces(model: Model) -> list[str]:
     return (await streamed(model))[0]
 
 
-every_model = pytest.mark.parametrize("model", MODELS)
 both_ways = pytest.mark.parametrize("ask", [whole, in_pieces])
 
 
@@ -364,7 +357,7 @@ async def test_a_model_without_its_key_is_refused(open_: Open, provider: str) ->
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_a_thorough_check_tells_a_refused_key_from_an_absent_provider(
-    open_: Open, stub: Stub, provider: str, monkeypatch: pytest.MonkeyPatch
+    open_: Open, stub: Stub, provider: str
 ) -> None:
     async with open_(model=f"{provider}:m") as models:
         assert await models.check(thorough=True) == f"{provider}:m"
@@ -372,9 +365,7 @@ async def test_a_thorough_check_tells_a_refused_key_from_an_absent_provider(
         assert await models.check() == f"{provider}:m"
         with pytest.raises(ProviderKeyRefused, match=f"{provider} refuses the key"):
             await models.check(thorough=True)
-    nowhere = "http://127.0.0.1:9"
-    monkeypatch.setenv("ANTHROPIC_BASE_URL", nowhere)
-    async with open_(model=f"{provider}:m", base_url=nowhere) as models:
+    async with open_(model=f"{provider}:m", base_url="http://127.0.0.1:9") as models:
         with pytest.raises(Unavailable, match=f"{provider} cannot be reached"):
             await models.check(thorough=True)
 

@@ -29,9 +29,8 @@ Serve = Callable[..., httpx2.Client]
 
 
 @pytest.fixture
-def serve(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+def serve(stub: Stub) -> Iterator[Serve]:
     """Runs the service with a model of the stub's, and gives a client that is Alice."""
-    monkeypatch.setenv("ANTHROPIC_BASE_URL", stub.url)
     with ExitStack() as stack:
 
         def start(model: str, **sections: Any) -> httpx2.Client:
