@@ -66,7 +66,7 @@ def services(
     key = "sk-for-the-stub"
     settings = {
         "offline": {},
-        "anthropic": {"ANTHROPIC_API_KEY": key, "ANTHROPIC_BASE_URL": stub_server.url},
+        "anthropic": {"ANTHROPIC_API_KEY": key, "LLM__BASE_URL": stub_server.url},
     }
     openai = {"OPENAI_API_KEY": key, "LLM__BASE_URL": stub_server.openai_url}
     with ExitStack() as stack:
