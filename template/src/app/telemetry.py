@@ -1,6 +1,7 @@
 """Logs: one JSON object a line, and in each line of a request its id and its principal.
 
-What people write or read (bodies, query strings) is never logged.
+What people write or read (bodies, query strings) is not logged. An error that nobody expected is,
+with its message, which may repeat a part of it.
 """
 
 import logging

@@ -1,1 +1,1 @@
-"""Chat with a language model. It stands on pydantic-ai, whose `Model` is the one seam."""
+"""Chat, extract and classify. All of it stands on pydantic-ai, whose `Model` is the one seam."""
