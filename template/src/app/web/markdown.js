@@ -4,11 +4,11 @@
 import { element } from "./page.js";
 
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+#.-]*)/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/;
+const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/s;
 const RULE = /^ {0,3}([-*_])(?:\s*\1){2,}\s*$/;
 const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])(\s+)(.*)$/;
-const DELIMITERS = /^(?=.*\|) {0,3}\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+const ITEM = /^( {0,3})([-*+]|\d{1,9}[.)])(\s+)(.*)$/s;
+const DELIMITERS = /^(?=.*\|)\|?\s*:?-+:?(?:\s*\|\s*:?-+:?)*\s*\|?$/;
 // Beyond this quotes and lists stay text: a text can nest deeper than a stack is high.
 const DEEPEST = 8;
 
@@ -42,7 +42,7 @@ function blocks(lines, first, depth) {
       at += 1;
       // The page has levels 1 and 2.
       const level = Math.min(6, Math.max(3, 3 + heading[1].length - first));
-      made.append(element(`h${level}`, {}, ...inline(heading[2].trimEnd().replace(/ #+$/, ""))));
+      made.append(element(`h${level}`, {}, inline(heading[2].trimEnd().replace(/ #+$/, ""))));
     } else if (RULE.test(line)) {
       at += 1;
       made.append(element("hr"));
@@ -51,11 +51,11 @@ function blocks(lines, first, depth) {
       made.append(element("blockquote", {}, blocks(quoted, first, depth + 1)));
     } else if (item) {
       made.append(listOf(take, item, first, depth));
-    } else if (line.includes("|") && DELIMITERS.test(lines[at + 1] ?? "")) {
+    } else if (line.includes("|") && DELIMITERS.test((lines[at + 1] ?? "").trim())) {
       made.append(tableOf(take((each) => each.includes("|"))));
     } else {
       const paragraph = take((each, i) => i === 0 || !beginsAnother(each));
-      made.append(element("p", {}, ...inline(paragraph.map((each) => each.trim()).join("\n"))));
+      made.append(element("p", {}, inline(paragraph.map((each) => each.trim()).join("\n"))));
     }
   }
   return made;
@@ -90,7 +90,7 @@ function listOf(take, first, firstDepth, depth) {
     });
     if (!begun) return list;
     const inner = [begun[4], ...lines.slice(1).map((line) => unindented(line, indent))];
-    list.append(element("li", {}, ...itemContent(inner, firstDepth, depth)));
+    list.append(element("li", {}, itemContent(inner, firstDepth, depth)));
   }
 }
 
@@ -113,13 +113,13 @@ function tableOf(lines) {
   const cells = (line) =>
     line.trim().replace(/^\||\|$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim());
   const row = (tag) => (line) =>
-    element("tr", {}, ...cells(line).map((cell) => element(tag, {}, ...inline(cell))));
+    element("tr", {}, cells(line).map((cell) => element(tag, {}, inline(cell))));
   const [head, , ...body] = lines;
   const table = element(
     "table",
     {},
     element("thead", {}, row("th")(head)),
-    element("tbody", {}, ...body.map(row("td"))),
+    element("tbody", {}, body.map(row("td"))),
   );
   return element("div", { class: "scrolls", tabindex: "0", role: "group", "aria-label": "Table" }, table);
 }
@@ -128,7 +128,7 @@ function tableOf(lines) {
 const INLINE = new RegExp(
   [
     /\\([!-/:-@[-`{-~])/,
-    /(`+)(?!`)(.{0,1000}?[^`])\2(?!`)/,
+    /(?<!`)(`+)(?!`)(.{0,1000}?[^`])\2(?!`)/,
     /\*\*(?=\S)(.{0,1000}?\S)\*\*(?!\*)|(?<!\w)__(?=\S)(.{0,1000}?\S)__(?!\w)/,
     /\*(?=[^\s*])(.{0,1000}?[^\s*])\*(?!\*)|(?<!\w)_(?=[^\s_])(.{0,1000}?[^\s_])_(?!\w)/,
     /~~(?=\S)(.{0,1000}?\S)~~/,
@@ -145,7 +145,7 @@ function inline(text, depth = 0) {
   if (depth > DEEPEST) return [text];
   const made = [];
   let last = 0;
-  const within = (tag, content) => element(tag, {}, ...inline(content, depth + 1));
+  const within = (tag, content) => element(tag, {}, inline(content, depth + 1));
   for (const found of text.matchAll(INLINE)) {
     const [whole, escaped, , code, bold, bold2, italic, italic2, struck, label, target, bare] = found;
     made.push(text.slice(last, found.index));
@@ -166,5 +166,5 @@ function inline(text, depth = 0) {
 function link(target, content, written) {
   if (!/^https?:\/\//i.test(target) || !URL.canParse(target)) return [written];
   const attributes = { href: target, target: "_blank", rel: "noopener noreferrer" };
-  return [element("a", attributes, ...content)];
+  return [element("a", attributes, content)];
 }

@@ -1,13 +1,15 @@
 // What all tabs share: the tabs themselves, making elements, and telling a screen reader.
 
-// Make an element. Text becomes text nodes, so that nothing a model or a user wrote is ever markup.
+// Make an element of nodes, texts and arrays of them. Text becomes text nodes, so that nothing a
+// model or a user wrote is ever markup.
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children);
+  // One by one: as arguments, many of them would be higher than the stack.
+  for (const child of children.flat()) made.append(child);
   return made;
 }
 

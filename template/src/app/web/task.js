@@ -77,7 +77,7 @@ function fieldsOf(fields) {
   const rows = Object.entries(fields).map(([name, value]) =>
     element("div", {}, element("dt", {}, words(name)), element("dd", {}, valueOf(value))),
   );
-  return element("dl", {}, ...rows);
+  return element("dl", {}, rows);
 }
 
 function listOf(values) {
@@ -85,18 +85,18 @@ function listOf(values) {
   const isRow = (each) =>
     each && typeof each === "object" && Object.values(each).every((cell) => Object(cell) !== cell);
   if (!values.every(isRow)) {
-    return element("ul", {}, ...values.map((each) => element("li", {}, valueOf(each))));
+    return element("ul", {}, values.map((each) => element("li", {}, valueOf(each))));
   }
   const names = [...new Set(values.flatMap(Object.keys))];
   const head = names.map((name) => element("th", { scope: "col" }, words(name)));
   const body = values.map((row) =>
-    element("tr", {}, ...names.map((name) => element("td", {}, valueOf(row[name] ?? null)))),
+    element("tr", {}, names.map((name) => element("td", {}, valueOf(row[name] ?? null)))),
   );
   const table = element(
     "table",
     {},
-    element("thead", {}, element("tr", {}, ...head)),
-    element("tbody", {}, ...body),
+    element("thead", {}, element("tr", {}, head)),
+    element("tbody", {}, body),
   );
   const scrolls = { class: "scrolls", tabindex: "0", role: "group", "aria-label": "Table" };
   return element("div", scrolls, table);
