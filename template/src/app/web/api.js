@@ -10,12 +10,29 @@ export class ServiceError extends Error {
 const KEY = "api-key";
 const dialog = document.getElementById("key-dialog");
 const input = document.getElementById("key-input");
+let held = kept();
 let asking = null;
+
+function kept() {
+  try {
+    return sessionStorage.getItem(KEY) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function keep(key) {
+  try {
+    sessionStorage.setItem(KEY, key);
+  } catch {
+    // There is no room, or no storage: it is asked for again when the page is loaded again.
+  }
+}
 
 // GET `path`, or POST `body` to it as JSON. Throws a ServiceError, or an AbortError after `signal`.
 export async function call(path, { body, signal } = {}) {
   for (;;) {
-    const key = sessionStorage.getItem(KEY);
+    const key = held;
     const response = await send(path, body, signal, key);
     if (response.ok) return response;
     const error = await errorOf(response);
@@ -47,7 +64,7 @@ async function errorOf(response) {
 
 // Resolve to whether there is another key than the one that was refused.
 async function askForKey(refused) {
-  if (sessionStorage.getItem(KEY) !== refused) return true;
+  if (held !== refused) return true;
   const reason = refused ? "The service did not accept that key." : "The service asks for a key.";
   // Calls that are refused at the same time share one dialog.
   asking ??= showDialog(reason).finally(() => (asking = null));
@@ -66,16 +83,14 @@ function showDialog(reason) {
 
 dialog.querySelector("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const key = input.value.trim();
+  held = input.value.trim();
   input.value = "";
-  if (key) sessionStorage.setItem(KEY, key);
-  else sessionStorage.removeItem(KEY);
-  dialog.close(key ? "given" : "");
+  keep(held);
+  dialog.close(held ? "given" : "");
   document.dispatchEvent(new Event("newkey"));
 });
 document.getElementById("key-cancel").addEventListener("click", () => dialog.close(""));
 document.getElementById("key-button").addEventListener("click", () => {
-  const held = sessionStorage.getItem(KEY);
   const reason = held
     ? "This tab has a key. Another one replaces it, an empty one removes it."
     : "Give this tab one of the service's keys.";
