@@ -115,6 +115,10 @@ def send(page: Page, text: str) -> None:
     page.get_by_role("button", name="Send").click()
 
 
+def said(stub: Stub) -> list[str]:
+    return [message["content"] for message in stub.received[-1].body["messages"]]
+
+
 def last(page: Page) -> Any:
     return page.locator(".message").last
 
@@ -162,15 +166,49 @@ def test_stop_keeps_what_has_arrived_and_ends_the_call(open_page: Open, stub_ser
     try:
         send(page, "A story.")
         expect(last(page)).to_contain_text("Once upon")
-        page.get_by_role("button", name="Stop").click()
+        page.get_by_label("Your message").fill("Go on.")
+        page.get_by_role("button", name="Stop").dblclick()
         expect(last(page)).to_contain_text("stopped")
         assert stub_server.received[-1].client_left.wait(timeout=5)
     finally:
         held.set()
+    # The second click fell on Send.
+    expect(page.get_by_label("Your message")).to_have_value("Go on.")
+    page.get_by_role("button", name="Send").click()
+    expect(last(page)).to_contain_text("Hello there.")
+    assert said(stub_server)[-3:] == ["A story.", "Once upon", "Go on."]
+
+
+def test_a_double_click_on_send_stops_nothing(open_page: Open, stub_server: Stub) -> None:
+    held = threading.Event()
+    stub_server.script(Reply(gate=held, gate_after=1))
+    page = open_page()
+    page.get_by_label("Your message").fill("Hello")
+    try:
+        page.get_by_role("button", name="Send").dblclick()
+        expect(last(page)).to_contain_text("Hello")
+    finally:
+        held.set()
+    expect(last(page)).to_contain_text("Hello there.")
+
+
+def test_a_page_that_is_loaded_again_goes_on_with_what_had_arrived(
+    open_page: Open, stub_server: Stub
+) -> None:
+    held = threading.Event()
+    stub_server.script(Reply(pieces=("Once", " upon", " never"), gate=held, gate_after=2), Reply())
+    page = open_page()
+    try:
+        send(page, "A story.")
+        expect(last(page)).to_contain_text("Once upon")
+        page.reload()
+    finally:
+        held.set()
+    expect(last(page).locator(".meta")).to_contain_text("stopped")
+    expect(page.locator(".error")).to_have_count(0)
     send(page, "Go on.")
     expect(last(page)).to_contain_text("Hello there.")
-    said = [message["content"] for message in stub_server.received[-1].body["messages"]]
-    assert said[-3:] == ["A story.", "Once upon", "Go on."]
+    assert said(stub_server)[-3:] == ["A story.", "Once upon", "Go on."]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +233,21 @@ def test_an_error_is_shown_in_its_place_and_can_be_tried_again(
     expect(last(page)).to_contain_text("Better")
     expect(page.locator(".error")).to_have_count(0)
     expect(page.locator(".message")).to_have_count(2)
+
+
+def test_a_question_that_got_only_an_error_is_not_sent_again(
+    open_page: Open, stub_server: Stub
+) -> None:
+    """As one that is too long, which would fail every later one."""
+    stub_server.script(Reply(), Reply(status=400, code="invalid_prompt"), Reply(pieces=("Third.",)))
+    page = open_page(failing=[400])
+    send(page, "One.")
+    expect(last(page)).to_contain_text("Hello there.")
+    send(page, "Two.")
+    expect(page.locator(".error")).to_be_visible()
+    send(page, "Three.")
+    expect(last(page)).to_contain_text("Third.")
+    assert said(stub_server)[-3:] == ["One.", "Hello there.", "Three."]
 
 
 def test_a_service_that_is_gone_is_told_apart(open_page: Open) -> None:
@@ -297,10 +350,14 @@ def test_the_page_asks_for_a_key_and_uses_it(open_page: Open, stub_server: Stub)
     page = open_page(with_key=False, failing=[401])
     dialog = page.get_by_role("dialog", name="API key")
     expect(dialog).to_contain_text("The service asks for a key.")
-    dialog.get_by_label("Key", exact=True).fill("not-one-of-them")
+    key = dialog.get_by_label("Key", exact=True)
+    key.fill("a key no header can hold: \u043a\u043b\u044e\u0447")
+    page.keyboard.press("Enter")
+    assert key.evaluate("key => key.validity.patternMismatch")
+    key.fill(" not-one-of-them ")
     dialog.get_by_role("button", name="Use this key").click()
     expect(dialog).to_contain_text("did not accept that key")
-    dialog.get_by_label("Key", exact=True).fill(KEY)
+    key.fill(KEY)
     page.keyboard.press("Enter")
     expect(dialog).to_be_hidden()
     expect(page.get_by_label("Model")).to_have_value("openai-chat:gpt-6-luna")
@@ -345,6 +402,18 @@ def test_a_conversation_lives_as_long_as_the_tab(open_page: Open, stub_server: S
     expect(page.locator(".message")).to_have_count(0)
 
 
+def test_a_browser_without_room_is_told_of(open_page: Open, stub_server: Stub) -> None:
+    stub_server.script(Reply())
+    page = open_page(with_key=False, failing=[401])
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('full') } }")
+    page.get_by_label("Key", exact=True).fill(KEY)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    send(page, "Remember me.")
+    expect(last(page)).to_contain_text("Hello there.")
+    expect(page.get_by_text("no room to keep this conversation")).to_be_visible()
+
+
 def test_a_new_conversation_ends_the_answer_that_is_on_its_way(
     open_page: Open, stub_server: Stub
 ) -> None:
@@ -381,11 +450,14 @@ def test_html_and_scripts_are_text(open_page: Open, stub_server: Stub) -> None:
 
 def test_no_text_is_too_much_for_the_markdown(open_page: Open, stub_server: Stub) -> None:
     """Nested as deep as can be, never closed, and repeated: each is drawn in a moment."""
-    pieces = [">" * 5_000, "- " * 5_000, "**a" * 5_000, "[" * 10_000, "`" * 9_999, "_a*" * 5_000]
+    wide = " " * 300_000
+    pieces = [">" * 5_000, "- " * 5_000, "**a" * 5_000, "[" * 10_000, "_a*" * 5_000, "a\n" * 70_000]
+    pieces += ["x " + "`" * 200_000, f"a|b\n-{wide}x|", f"#{wide}x\u2028x", f"-{wide}x\u2028x"]
     stub_server.script(Reply(pieces=("\n\n".join(pieces),)))
     page = open_page()
     send(page, "Go.")
     wait_until_answered(page)
+    page.reload()
     expect(last(page)).to_contain_text("[[[[")
 
 

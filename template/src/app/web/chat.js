@@ -5,8 +5,9 @@ import { markdown } from "./markdown.js";
 import { announce, element, errorBox, tokens } from "./page.js";
 
 const STORED = "conversation";
-const [models, list, empty, form, input, send, stop] = [
-  "model", "messages", "chat-empty", "chat-form", "chat-text", "chat-send", "chat-stop",
+const [models, list, empty, unkept, form, input, send, stop] = [
+  "model", "messages", "chat-empty", "chat-unkept",
+  "chat-form", "chat-text", "chat-send", "chat-stop",
 ].map((id) => document.getElementById(id));
 
 // {role, content}, and for an answer: model, usage, note, error.
@@ -24,8 +25,10 @@ function load() {
 function save() {
   try {
     sessionStorage.setItem(STORED, JSON.stringify(messages));
+    unkept.hidden = true;
   } catch {
     // It is longer than a browser keeps: this tab goes on with what it has in memory.
+    unkept.hidden = false;
   }
 }
 
@@ -55,28 +58,42 @@ function metaOf({ model, usage, note }) {
 async function ask(text) {
   if (text) messages.push({ role: "user", content: text });
   const answer = { role: "assistant", content: "" };
-  const asked = messages.filter((each) => each.content && !each.error);
+  const asked = toSend();
   messages.push(answer);
   running = new AbortController();
   const { signal } = running;
   setBusy(true);
-  show();
-  scrollDown();
   try {
-    await stream(asked.map(({ role, content }) => ({ role, content })), answer, signal);
+    show();
+    scrollDown();
+    await stream(asked, answer, signal);
   } catch (error) {
     if (error.name === "AbortError") answer.note = "stopped";
     else answer.error = plain(error);
   }
   // A new conversation may have begun in the meantime.
   if (running?.signal !== signal) return;
-  running = null;
-  setBusy(false);
   const follow = isAtBottom();
-  show();
-  save();
+  end();
   if (follow) scrollDown();
   announce(answer.error?.message ?? list.lastElementChild.querySelector(".body").textContent);
+}
+
+// A question that got nothing but an error stays out: too long, it would fail each later one too.
+function toSend() {
+  const failed = (message) => message?.error && !message.content;
+  return messages
+    .filter((each, i) => each.content && !each.error && !failed(messages[i + 1]))
+    .map(({ role, content }) => ({ role, content }));
+}
+
+// Nothing is on its way any more.
+function end() {
+  running?.abort();
+  running = null;
+  setBusy(false);
+  save();
+  show();
 }
 
 async function stream(asked, answer, signal) {
@@ -185,15 +202,13 @@ input.addEventListener("keydown", (event) => {
   form.requestSubmit();
 });
 
-stop.addEventListener("click", () => running?.abort());
+// They take each other's place: a double click on one is no click on the other.
+send.addEventListener("click", (event) => event.detail > 1 && event.preventDefault());
+stop.addEventListener("click", (event) => event.detail > 1 || running?.abort());
 
 document.getElementById("chat-new").addEventListener("click", () => {
-  running?.abort();
-  running = null;
   messages = [];
-  setBusy(false);
-  save();
-  show();
+  end();
   input.focus();
 });
 
@@ -201,7 +216,7 @@ document.getElementById("chat-new").addEventListener("click", () => {
 window.addEventListener("pagehide", () => {
   if (!running) return;
   messages.at(-1).note = "stopped";
-  save();
+  end();
 });
 
 async function listModels() {
