@@ -20,10 +20,12 @@ def test_a_project_is_formatted_and_lints_as_rendered(answers: Answers, render: 
 
 @pytest.mark.parametrize("answers", VALID, ids=label)
 def test_no_line_shows_where_a_capability_would_stand(answers: Answers, render: Render) -> None:
+    # Python has two blank lines between definitions, also where a page shows it.
+    code = re.compile(rb"(?ms)^```python$.*?^```$")
     untidy = {
         name: text
         for name, (_, text) in tree(render(answers)).items()
         if re.search(rb"[ \t\r]\n|\n\n\n\n|^\n|\n\n\Z|[^\n]\Z|\{%|%\}", text)
-        or (not name.endswith(".py") and b"\n\n\n" in text)
+        or (not name.endswith(".py") and b"\n\n\n" in code.sub(b"", text))
     }
     assert sorted(untidy) == []

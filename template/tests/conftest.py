@@ -20,6 +20,7 @@ MakeClient = Callable[[FastAPI], TestClient]
 def no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the settings of whoever runs the tests, and their `.env`, out of the tests."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("POE_PWD", raising=False)
     # Also what is only named alike, such as LOG_LEVEL: it is reported, or read by a library.
     alike = tuple(field.partition("_")[0] + "_" for field in Settings.model_fields)
     for name in list(os.environ):

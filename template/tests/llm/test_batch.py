@@ -46,13 +46,16 @@ def test_each_file_has_a_line(texts: list[str], capsys: pytest.CaptureFixture[st
     assert said in capsys.readouterr().err
 
 
-def test_a_second_run_does_what_is_missing(texts: list[str], tmp_path: Path) -> None:
+def test_a_second_run_does_what_is_missing(
+    texts: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run("classify", texts)
     before = Path("out.jsonl").read_text()
     (tmp_path / "more.txt").write_text(MESSAGE)
     assert run("classify", [*texts, str(tmp_path / "one.txt"), "more.txt"]) == 0
     assert Path("out.jsonl").read_text().startswith(before)
     assert results()["more.txt"] == "ok"
+    assert "3 ok; 2 of them from before; " in capsys.readouterr().err
 
 
 def test_a_bad_file_does_not_stop_the_others(
@@ -117,6 +120,11 @@ def test_the_results_of_another_task_are_left_alone(
     before = Path("out.jsonl").read_text()
     assert run("classify", texts) == 2
     assert Path("out.jsonl").read_text() == before
+
+
+def test_a_folder_that_there_is_not_is_not_made(texts: list[str]) -> None:
+    assert run("classify", texts, out="nowhere/out.jsonl") == 2
+    assert not Path("nowhere").exists()
 
 
 def test_a_file_is_not_written_over(texts: list[str]) -> None:

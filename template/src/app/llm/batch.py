@@ -64,6 +64,7 @@ class ResultsFile:
         if not own:
             raise BatchError(f"{path} holds something else: choose another --out")
         self.done = {line.file: line for line in lines}
+        self.added: list[Line] = []
         self._has_outdated = len(self.done) < len(lines)
         self._path = path
         self._file = path.open("ab")
@@ -78,7 +79,8 @@ class ResultsFile:
         self._file.write(written)
         self._file.flush()
         self._has_outdated |= file in self.done
-        return Line.model_validate_json(written)
+        self.added.append(Line.model_validate_json(written))
+        return self.added[-1]
 
     def close(self) -> None:
         """Leave the last line for each file, and no other."""
@@ -120,6 +122,8 @@ async def run(
     paths = _by_name(files, out.parent)
     if out in paths.values():
         raise BatchError(f"{out} is one of the files: choose another --out")
+    if not out.parent.is_dir():
+        raise BatchError(f"there is no folder {out.parent}")
     with FileLock(out.with_name(f".{out.name}.lock"), blocking=False):
         results = ResultsFile(out, task)
         try:
@@ -129,7 +133,7 @@ async def run(
                 found = await _read_all(paths, results, read, places, again)
         finally:
             results.close()
-    _summarize(found, len(paths))
+    _summarize(found, results.added, len(paths))
     return len(found) == len(paths) and all(line.outcome == "ok" for line in found)
 
 
@@ -179,7 +183,7 @@ def _text(path: Path) -> str:
     try:
         str(path).encode()
         if not path.is_file():
-            raise BatchError("there is no such file")
+            raise BatchError("it is no file" if path.exists() else "there is no such file")
         text = path.read_text("utf-8-sig")
     except UnicodeError:
         raise BatchError("the text, or the name, is no UTF-8") from None
@@ -190,18 +194,20 @@ def _text(path: Path) -> str:
     return text
 
 
-def _summarize(found: Sequence[Line], files: int) -> None:
+def _summarize(found: Sequence[Line], added: Sequence[Line], files: int) -> None:
     outcomes = Counter[str](line.outcome for line in found)
     outcomes["failed"] = files - len(found)
-    prices = [line.usage.cost_usd for line in found]
-    tokens_in = sum(line.usage.input_tokens for line in found)
-    tokens_out = sum(line.usage.output_tokens for line in found)
     said = [", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common() if count)]
-    said += [f"{tokens_in} tokens in, {tokens_out} out"]
-    said += [f"{sum(Decimal(price) for price in prices if price):.4f} USD"]
+    if before := len(found) - len(added):
+        said.append(f"{before} of them from before")
+    tokens_in = sum(line.usage.input_tokens for line in added)
+    tokens_out = sum(line.usage.output_tokens for line in added)
+    said.append(f"{tokens_in} tokens in, {tokens_out} out")
+    prices = [line.usage.cost_usd for line in added]
+    said.append(f"{sum(Decimal(price) for price in prices if price):.4f} USD")
     if unpriced := prices.count(None):
         said.append(f"the price of {unpriced} is not known")
-    if offline := sum(line.model == OFFLINE for line in found):
+    if offline := sum(line.model == OFFLINE for line in added):
         said.append(f"{offline} by the offline model")
     print("; ".join(said), file=sys.stderr)
 

@@ -41,7 +41,7 @@ _FAILURES: Final[Mapping[type[Exception], tuple[type[ServiceError], str]]] = {
     e.ModelTimeoutError: (ProviderTimeout, "The model did not answer in time."),
     e.ModelRequestTimeout: (ProviderTimeout, "The model did not answer in time."),
     TimeoutError: (ProviderTimeout, "The model did not answer in time."),
-    e.ModelConnectionError: (Unavailable, "The model is out of reach."),
+    e.ModelConnectionError: (Unavailable, "The server of {0.model_name!r} is out of reach."),
 }
 
 
@@ -65,7 +65,8 @@ def reaching(provider: str) -> Iterator[None]:
             raise ProviderKeyRefused(f"{provider} refuses the key it was given.") from error
         # Not every server can list its models, but one that says so has answered.
         if status >= 500:
-            raise Unavailable(f"{provider} cannot be reached ({type(error).__name__}).") from error
+            kind = type(error).__name__
+            raise Unavailable(f"{provider} cannot be reached, or is another server ({kind}).") from error
 
 
 def _service_error(error: Exception) -> ServiceError:

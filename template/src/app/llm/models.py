@@ -1,6 +1,7 @@
 """The one place that turns settings into models: which there are, and what stands behind each."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -62,7 +63,8 @@ class Models:
                 names = [id.partition(":")[2] for id in self.ids if provider_of(id) == provider]
                 for name in names if listed else ():
                     # A name without a date stands for the newest that has one.
-                    if not any(one.startswith(name) for one in listed):
+                    dated = re.compile(re.escape(name) + r"(-[\d-]+)?")
+                    if not any(map(dated.fullmatch, listed)):
                         raise UnknownModel(f"{provider} does not list {name!r} among its models.")
         return ", ".join(self.ids)
 
