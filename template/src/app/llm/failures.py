@@ -65,8 +65,8 @@ def reaching(provider: str) -> Iterator[None]:
             raise ProviderKeyRefused(f"{provider} refuses the key it was given.") from error
         # Not every server can list its models, but one that says so has answered.
         if status >= 500:
-            kind = type(error).__name__
-            raise Unavailable(f"{provider} cannot be reached, or is another server ({kind}).") from error
+            why = f"{provider} cannot be reached, or is another server ({type(error).__name__})."
+            raise Unavailable(why) from error
 
 
 def _service_error(error: Exception) -> ServiceError:
