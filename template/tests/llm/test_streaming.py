@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from threading import Event
 from typing import Any
 
@@ -28,13 +29,14 @@ TOOL = {"type": "function", "function": {"name": "weather", "parameters": SCHEMA
 Serve = Callable[..., httpx2.Client]
 
 
-@pytest.fixture
-def serve(stub: Stub) -> Iterator[Serve]:
-    """Runs the service with a model of the stub's, and gives a client that is Alice."""
+@pytest.fixture(scope="module")
+def serve(stub_server: Stub) -> Iterator[Serve]:
+    """Runs the service with a model of the stub's, once, and gives a client that is Alice."""
     with ExitStack() as stack:
 
+        @cache
         def start(model: str, **sections: Any) -> httpx2.Client:
-            app = create_app(stub_settings(stub, model, **sections))
+            app = create_app(stub_settings(stub_server, model, **sections))
             url = stack.enter_context(served(app))
             headers = {"Authorization": f"Bearer {KEY}"}
             return stack.enter_context(httpx2.Client(base_url=url, headers=headers, timeout=10))
