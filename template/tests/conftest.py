@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app.main import create_app
-from app.settings import SecuritySettings, Settings
+from app.setting_names import SettingsError
+from app.settings import SecuritySettings, Settings, load_settings
 
 KEY = "a-key-that-is-for-tests-only"
 
@@ -26,6 +27,19 @@ def no_ambient_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     for name in list(os.environ):
         if name.lower() in Settings.model_fields or name.lower().startswith(alike):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
+    """Sets a variable that is wrong, and returns what the settings say of it."""
+
+    def refuse(name: str, value: str) -> str:
+        monkeypatch.setenv(name, value)
+        with pytest.raises(SettingsError) as refused:
+            load_settings()
+        return str(refused.value)
+
+    return refuse
 
 
 @pytest.fixture

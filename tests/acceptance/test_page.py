@@ -7,6 +7,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -159,19 +160,26 @@ def test_an_answer_streams_and_is_shown_as_markdown(open_page: Open, stub_server
     expect(page.get_by_role("status")).to_contain_text("Use EXPLAIN first")
 
 
-def test_stop_keeps_what_has_arrived_and_ends_the_call(open_page: Open, stub_server: Stub) -> None:
+@contextmanager
+def half_told(open_page: Open, stub_server: Stub) -> Iterator[Page]:
+    """A page in which an answer stands still after two pieces, until the body is left."""
     held = threading.Event()
     stub_server.script(Reply(pieces=("Once", " upon", " never"), gate=held, gate_after=2), Reply())
     page = open_page()
     try:
         send(page, "A story.")
         expect(last(page)).to_contain_text("Once upon")
+        yield page
+    finally:
+        held.set()
+
+
+def test_stop_keeps_what_has_arrived_and_ends_the_call(open_page: Open, stub_server: Stub) -> None:
+    with half_told(open_page, stub_server) as page:
         page.get_by_label("Your message").fill("Go on.")
         page.get_by_role("button", name="Stop").dblclick()
         expect(last(page)).to_contain_text("stopped")
         assert stub_server.received[-1].client_left.wait(timeout=5)
-    finally:
-        held.set()
     # The second click fell on Send.
     expect(page.get_by_label("Your message")).to_have_value("Go on.")
     page.get_by_role("button", name="Send").click()
@@ -195,15 +203,8 @@ def test_a_double_click_on_send_stops_nothing(open_page: Open, stub_server: Stub
 def test_a_page_that_is_loaded_again_goes_on_with_what_had_arrived(
     open_page: Open, stub_server: Stub
 ) -> None:
-    held = threading.Event()
-    stub_server.script(Reply(pieces=("Once", " upon", " never"), gate=held, gate_after=2), Reply())
-    page = open_page()
-    try:
-        send(page, "A story.")
-        expect(last(page)).to_contain_text("Once upon")
+    with half_told(open_page, stub_server) as page:
         page.reload()
-    finally:
-        held.set()
     expect(last(page).locator(".meta")).to_contain_text("stopped")
     expect(page.locator(".error")).to_have_count(0)
     send(page, "Go on.")

@@ -86,6 +86,10 @@ def _service_error(error: Exception) -> ServiceError:
 def _said(body: object) -> str:
     match body:
         case {"error": {"message": str(message)}} | {"message": str(message)}:
-            # Half of a surrogate pair cannot be passed on.
-            return message[:300].encode(errors="replace").decode()
+            return sendable(message[:300])
     return "it gave no reason."
+
+
+def sendable(text: str) -> str:
+    """Replace what a provider may say but no answer can hold: half of a surrogate pair."""
+    return text.encode(errors="replace").decode()

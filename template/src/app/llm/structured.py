@@ -13,6 +13,7 @@ from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.models import Model
 
 from app.llm.calls import Call, Calls
+from app.llm.failures import sendable
 from app.llm.prompts import Prompt
 
 T = TypeVar("T", bound=BaseModel)
@@ -102,8 +103,7 @@ class Structured(Generic[R]):
                     details = response.provider_details or {}
                     if response.finish_reason == "content_filter" or "refusal" in details:
                         why = details.get("refusal") or "The model gave no reason."
-                        # Half of a surrogate pair cannot be passed on.
-                        return "refused", why.encode(errors="replace").decode(), None
+                        return "refused", sendable(why), None
                 return "ok", None, run.result.output if run.result else None
         except UnexpectedModelBehavior as error:
             if not answered:  # It failed before there was anything to check.
