@@ -1,0 +1,1 @@
+"""Postgres, the one database: a server of its own for development, yours in production."""

@@ -1,0 +1,119 @@
+"""Connections to Postgres, made when they are first needed.
+
+A connection belongs to whoever entered `begin`, for as long as that takes, and no longer: nothing
+holds one while it waits for a model or for a client.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from app.db.embedded import EmbeddedPostgres
+from app.db.migrate import migrate, outdated
+from app.db.settings import DatabaseSettings
+
+from app.errors import Unavailable
+
+_log = structlog.stdlib.get_logger("app.db")
+
+
+class Database:
+    """One Postgres, and the connections of this process to it."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._starting: asyncio.Task[EmbeddedPostgres] | None = None
+        self._engine: AsyncEngine | None = None
+        self._opening = asyncio.Lock()
+        self._is_current = False
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncGenerator[AsyncConnection]:
+        """Begin a transaction: committed in the end, or rolled back where the body raises.
+
+        Raises `Unavailable` where there is no database, or no free connection in time.
+        """
+        engine = await self._open()
+        try:
+            connection = await engine.connect().start()
+        except (OperationalError, InterfaceError, NoConnection) as error:
+            why = "No connection is free" if isinstance(error, NoConnection) else "It is not there"
+            detail = f"The database cannot be used: {why}; try again."
+            raise Unavailable(detail, headers={"Retry-After": "1"}) from error
+        try:
+            async with connection.begin():
+                yield connection
+        finally:
+            await connection.close()
+
+    async def url(self) -> URL:
+        """Return its address with password, for psycopg; start it first where it is embedded."""
+        return (await self._open()).url
+
+    async def check(self, *, thorough: bool = False) -> str:
+        """Say which database it is; raise where it is not there, or not migrated."""
+        async with self.begin() as connection:
+            await connection.execute(text("SELECT 1"))
+            if not self._is_current and (behind := await connection.run_sync(outdated)):
+                names = ", ".join(behind)
+                raise Unavailable(f"The tables of {names} are out of date: python -m app migrate.")
+        self._is_current = True
+        url = self._settings.url and await self.url()
+        return f"{url.host}, {url.database}" if url else f"embedded, in {self._settings.folder}"
+
+    async def close(self) -> None:
+        """Close the connections, and leave the embedded server."""
+        async with self._opening:
+            if self._engine:
+                await self._engine.dispose()
+            if self._starting:
+                await asyncio.to_thread((await self._starting).leave)
+
+    async def _open(self) -> AsyncEngine:
+        async with self._opening:
+            if not self._engine:
+                given = self._settings.url
+                url = given.get_secret_value() if given else await self._start()
+                self._engine = _engine(url, self._settings.pool_size)
+        return self._engine
+
+    async def _start(self) -> str:
+        if not self._starting:
+            starting = asyncio.to_thread(EmbeddedPostgres, self._settings.folder)
+            self._starting = asyncio.create_task(starting)
+        try:
+            # Who asked may be cancelled meanwhile, and what has started must be stopped.
+            url = (await asyncio.shield(self._starting)).url
+        except Exception:
+            self._starting = None
+            raise
+        await migrate(url)
+        return url
+
+
+def _engine(url: str, pool_size: int) -> AsyncEngine:
+    return create_async_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5},
+    )
+
+
+@asynccontextmanager
+async def open_database(settings: DatabaseSettings) -> AsyncGenerator[Database]:
+    """Give the database that `settings` name, or an embedded one; nothing is started yet."""
+    database = Database(settings)
+    try:
+        yield database
+    finally:
+        await database.close()

@@ -1,0 +1,100 @@
+"""Bring the tables up to date: a chain of migrations for each package that has a folder of them.
+
+A chain has a schema of its own, called as its package, with its tables and the version they are
+at, so chains come and go without one another. `python -m app migrate` runs all of them, one
+process at a time; the service itself does so only for the Postgres that comes with development.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from dbos import DBOS
+from sqlalchemy import Connection, create_engine, inspect, make_url, text
+
+from app.db.settings import DatabaseSettings
+
+PACKAGES: Final = Path(__file__).parent.parent
+# Whatever else takes advisory locks in this database has to have another number.
+_LOCK: Final = 7_234_001
+# Where the engine of the workflows keeps its own tables.
+_ENGINE: Final = "dbos"
+
+
+def main(settings: DatabaseSettings, new: Sequence[str] | None = None) -> None:
+    """Migrate the configured database, or write the `new` migration: package and message."""
+    if new:
+        print(new_migration(*new))
+    elif settings.url:
+        asyncio.run(migrate(settings.url.get_secret_value()))
+        print(f"Up to date: {', '.join(_chains())}")
+    else:
+        print("Without DATABASE__URL the service migrates by itself when it starts.")
+
+
+async def migrate(url: str) -> None:
+    """Run every chain on the Postgres at `url`, and what the workflows need."""
+    await asyncio.to_thread(_migrate, url)
+
+
+def outdated(connection: Connection) -> list[str]:
+    """Name the chains whose newest migration has not run yet."""
+    engine = [] if inspect(connection).has_table("workflow_status", _ENGINE) else [_ENGINE]
+    return engine + [name for name, heads in _heads().items() if _at(connection, name) != heads]
+
+
+def new_migration(package: str, message: str) -> Path:
+    """Write an empty migration for `package`, after its newest; return where it is."""
+    folder = PACKAGES / package / "migrations"
+    if not folder.parent.is_dir():
+        raise ValueError(f"There is no package {package!r} in {PACKAGES}.")
+    folder.mkdir(exist_ok=True)
+    number = len(list(folder.glob("*.py"))) + 1
+    name = f"{package}_{number:04}"
+    command.revision(_config(folder), message, rev_id=name)
+    return next(folder.glob(f"{name}_*.py"))
+
+
+def _migrate(url: str) -> None:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+    try:
+        # Outside of a transaction, for which an index that is built concurrently would wait.
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
+            lock.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+            DBOS.migrate(url)
+            for name, folder in _chains().items():
+                with engine.begin() as connection:
+                    connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{name}"'))
+                    config = _config(folder)
+                    config.attributes.update(connection=connection, schema=name)
+                    command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def _chains() -> dict[str, Path]:
+    return {path.parent.name: path for path in sorted(PACKAGES.glob("*/migrations"))}
+
+
+def _config(folder: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "chain"))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(folder).replace("%", "%%"))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    return config
+
+
+def _heads() -> dict[str, tuple[str, ...]]:
+    chains = _chains().items()
+    return {n: tuple(ScriptDirectory.from_config(_config(path)).get_heads()) for n, path in chains}
+
+
+def _at(connection: Connection, chain: str) -> tuple[str, ...]:
+    options = {"version_table": "migrations", "version_table_schema": chain}
+    return MigrationContext.configure(connection, opts=options).get_current_heads()
