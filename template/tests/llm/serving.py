@@ -48,7 +48,7 @@ def opening(*models: Model) -> Opener:
             yield replace(
                 resources,
                 models=own,
-                chat=Chat(calls, prompts),
+                chat=Chat(calls, prompts.get("chat")),
                 extract=Structured(calls, prompts.get("extract"), Document, Extraction),
                 classify=Structured(calls, prompts.get("classify"), Classification, Classified),
             )

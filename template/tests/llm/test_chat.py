@@ -38,7 +38,7 @@ from tests.llm.scripted import Turn
 def chat_with(*models: Model, deadline_seconds: float = 5, **limits: int) -> Chat:
     own = Models({model.model_name: model for model in models}, {})
     calls = Calls(own, LLMSettings.model_validate(limits), deadline_seconds)
-    return Chat(calls, Prompts.load({}))
+    return Chat(calls, Prompts.load({}).get("chat"))
 
 
 def asking(*texts: str, **settings: int) -> ChatRequest:
@@ -223,7 +223,7 @@ async def test_a_prompt_that_asks_for_more_than_the_limit_stops_the_start(tmp_pa
     )
     prompts = Prompts.load({}, tmp_path)
     with pytest.raises(ValueError, match="LLM__MAX_OUTPUT_TOKENS is less than chat/1 asks for"):
-        Chat(Calls(Models({}, {}), LLMSettings(max_output_tokens=8), 1), prompts)
+        Chat(Calls(Models({}, {}), LLMSettings(max_output_tokens=8), 1), prompts.get("chat"))
 
 
 async def test_history_may_end_with_an_answer(scripted: Scripted) -> None:

@@ -1,6 +1,6 @@
 """Chat: a conversation in, an answer out, whatever asks for it.
 
-The service's own prompt `chat` stands before what the caller sent.
+A prompt of the service's own stands before what the caller sent.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -14,8 +14,8 @@ from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
-from app.llm.calls import Calls
-from app.llm.prompts import Prompts
+from app.llm.calls import Calls, estimated_tokens
+from app.llm.prompts import Prompt
 
 from app.errors import BadRequest
 
@@ -31,14 +31,20 @@ class ChatRequest:
 
 
 class Chat:
-    """Answers conversations with the configured models, under the prompt `chat`."""
+    """Answers conversations with the configured models, under one prompt."""
 
-    def __init__(self, calls: Calls, prompts: Prompts) -> None:
+    def __init__(self, calls: Calls, prompt: Prompt) -> None:
         self.models = calls.models
         self._calls = calls
-        self._prompt = prompts.get("chat")
-        self._prompt_text = self._prompt.render()
-        self._settings = calls.settings(self._prompt)
+        self._prompt = prompt
+        self._prompt_text = prompt.render()
+        self._settings = calls.settings(prompt)
+
+    @property
+    def room_tokens(self) -> int:
+        """How many tokens a conversation may have beside the prompt."""
+        # One less: where it is estimated with the prompt, what was rounded off adds up.
+        return self._calls.limits.max_input_tokens - estimated_tokens([self._prompt_text]) - 1
 
     async def reply(self, request: ChatRequest) -> ModelResponse:
         """Return the whole answer; raise `ServiceError` where there is none, or a part of one."""

@@ -1,0 +1,1 @@
+"""Documents in, passages out: ingestion, and retrieval by meaning and by words."""

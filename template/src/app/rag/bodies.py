@@ -1,0 +1,59 @@
+"""What clients send about documents: only what Postgres can store, and filters can find again."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, FiniteFloat
+from pydantic_core import from_json
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("the character NUL cannot be stored: leave it out")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair cannot be stored: leave it out") from None
+    return text
+
+
+def _decoded(given: Any) -> Any:
+    return from_json(given) if isinstance(given, str) else given
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Line = Annotated[Text, Field(pattern=r"\S", max_length=500)]
+# `strict`: a number that is no integer is none, and the text "1" is no number.
+Scalar = (
+    Annotated[bool, Field(strict=True)]
+    | Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+    | Annotated[FiniteFloat, Field(strict=True)]
+    | Annotated[Text, Field(max_length=1_000)]
+    | None
+)
+Metadata = Annotated[
+    dict[Line, Scalar | Annotated[list[Scalar], Field(max_length=100)]],
+    Field(max_length=50, description="Flat: names, and values or lists of them to filter by"),
+]
+
+
+class UploadBody(BaseModel, extra="forbid"):
+    """What stands beside an uploaded file; in a form, `metadata` is JSON."""
+
+    title: Line
+    metadata: Annotated[Metadata, BeforeValidator(_decoded)] = {}
+    source_id: Line | None = Field(None, description="What you call it; else its content decides")
+
+
+class DocumentBody(UploadBody):
+    """A document as text."""
+
+    text: Annotated[Text, Field(pattern=r"\S")]
+    media_type: Literal["text/markdown", "text/plain", "text/html"] = "text/markdown"
+
+
+class SearchBody(BaseModel, extra="forbid"):
+    """A question, or words that stand in the documents."""
+
+    query: Annotated[Text, Field(pattern=r"\S", max_length=4_000)]
+    limit: int = Field(8, ge=1, le=50)
+    filter: Metadata | None = Field(None, description="Metadata that the document has to have")
