@@ -19,7 +19,7 @@ class Choice(NamedTuple):
     values: tuple[str, ...]
 
 
-CAPABILITIES = ("llm", "docker", "ci")
+CAPABILITIES = ("llm", "rag", "docker", "ci")
 CHOICES = {
     "llm_provider": Choice("llm", ("openai", "anthropic", "both")),
     "ci_provider": Choice("ci", ("github", "gitlab")),

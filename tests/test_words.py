@@ -14,6 +14,9 @@ from projects import tree
 WORDS = {
     "llm": r"(?<!fu)llm|openai|anthropic|claude|gpt|pydantic.?ai|prompt|chat|completion|offline"
     r"|language model|model (calls?|names?|ids?|answers?)|[a-z]_tokens|jinja|tenacity",
+    "rag": r"\brag\b|rag_|rag[ -]|embed|retriev|pgvector|postgres|database|psycopg|dbos|alembic"
+    r"|sqlalchemy|citation|\bcite|ingest|WORKER__|poe (worker|db|migrate|answer)|vector"
+    r"|passages?\b|word-?llama",
     "docker": r"docker|compose\b|container|\bimages?\b|podman|buildah|hadolint",
     "ci": r"github|gitlab|dependabot|renovate|workflow|pipeline|continuous integration"
     r"|(?<!\")\bci\b",
@@ -24,13 +27,26 @@ WORDS = {
 }
 # What `path: line` may say all the same, and why.
 ALLOWED = {
-    "llm": {},
+    "llm": {
+        r"^(src/app/(rag/|settings)|tests/rag/).*": "its embeddings may be a provider's",
+        r"openai:(text-embedding\S*|…)|(?i:openai_api_key)\S*": "likewise",
+        r"EMBEDDING_MODEL\S*offline\S*": "likewise",
+        r"^\.env\.example.*(offline|another one needs).*|RAG__CHUNK_TOKENS\S*": "likewise",
+        r"^pyproject.*(pydantic-ai-slim\[openai\]|tenacity).*": "likewise",
+    },
+    "rag": {
+        r"^docs/chat-api.*for embeddings.*": "what the API of others has, and this one has not",
+    },
     "docker": {
         r"^\.gitlab/.*: +image: .*": "GitLab runs every job in an image",
         r"^((src/app|tests)/llm/|docs/chat-api).*": "an image in a message is a picture",
+        r"^(src/app|tests)/rag/(test_)?parse.*": "and so is one in a document",
     },
     "ci": {
         r"https://github\.com/\S+": "the address of a project that this one uses",
+        r"^(src/app|tests)/(workflows|rag|db)/.*": "a workflow of DBOS is work in steps",
+        r"\b(app|tests)[./]workflows\S*|ingestion\.workflow": "likewise",
+        r"</?ci\b": "the beginning of a tag that cites",
     },
     "llm_provider=openai": {
         r".*": "the service's own API is OpenAI's, whoever answers",

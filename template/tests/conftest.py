@@ -12,6 +12,11 @@ from app.main import create_app
 from app.setting_names import SettingsError
 from app.settings import SecuritySettings, Settings, load_settings
 
+# What a part of the service needs around every test is in its `plugin.py`.
+pytest_plugins = [
+    f"tests.{path.parent.name}.plugin" for path in Path(__file__).parent.glob("*/plugin.py")
+]
+
 KEY = "a-key-that-is-for-tests-only"
 
 MakeClient = Callable[[FastAPI], TestClient]

@@ -16,7 +16,7 @@ from app.resources import Resources, open_resources
 from app.settings import Settings
 
 
-class Database:
+class Archive:
     """A resource that can be used until `reason` says why not."""
 
     def __init__(self) -> None:
@@ -31,44 +31,44 @@ class Database:
 
 
 @pytest.fixture
-def database() -> Database:
-    return Database()
+def archive() -> Archive:
+    return Archive()
 
 
 @pytest.fixture
-def app(settings: Settings, database: Database) -> FastAPI:
+def app(settings: Settings, archive: Archive) -> FastAPI:
     """A service with one more resource, as its owner would add it."""
     extended = dataclasses.make_dataclass(
-        "Extended", [("database", Database)], bases=(Resources,), frozen=True
+        "Extended", [("archive", Archive)], bases=(Resources,), frozen=True
     )
 
     @asynccontextmanager
     async def open_extended(settings: Settings) -> AsyncIterator[Resources]:
         async with open_resources(settings) as opened:
-            yield extended(**vars(opened), database=database)
+            yield extended(**vars(opened), archive=archive)
 
     return create_app(settings, open_resources=open_extended)
 
 
-def test_a_service_whose_resources_answer_is_ready(client: TestClient, database: Database) -> None:
+def test_a_service_whose_resources_answer_is_ready(client: TestClient, archive: Archive) -> None:
     assert client.get("/health/ready").json() == {"status": "ready"}
-    assert not database.asked_thoroughly
+    assert not archive.asked_thoroughly
 
 
 def test_an_unusable_resource_makes_the_service_unready_and_is_named(
-    client: TestClient, database: Database
+    client: TestClient, archive: Archive
 ) -> None:
-    database.reason = Unavailable("Its tables are old: run the migration.")
+    archive.reason = Unavailable("It is full: delete what is old.")
     answer = client.get("/health/ready")
     assert answer.status_code == 503
-    assert answer.json()["detail"] == "database: Its tables are old: run the migration."
+    assert answer.json()["detail"] == "archive: It is full: delete what is old."
     assert client.get("/health/live").status_code == 200
 
 
 def test_an_unexpected_failure_of_a_check_reveals_nothing(
-    client: TestClient, database: Database
+    client: TestClient, archive: Archive
 ) -> None:
-    database.reason = RuntimeError("the password is hunter2")
+    archive.reason = RuntimeError("the password is hunter2")
     answer = client.get("/health/ready")
     assert answer.status_code == 503
     assert "hunter2" not in answer.text

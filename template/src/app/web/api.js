@@ -29,11 +29,12 @@ function keep(key) {
   }
 }
 
-// GET `path`, or POST `body` to it as JSON. Throws a ServiceError, or an AbortError after `signal`.
-export async function call(path, { body, signal } = {}) {
+// GET `path`, or POST `body` to it: a FormData as it is, all else as JSON. Throws a ServiceError, or
+// an AbortError after `signal`.
+export async function call(path, { method, body, signal } = {}) {
   for (;;) {
     const key = held;
-    const response = await send(path, body, signal, key);
+    const response = await send(path, { method, body, signal }, key);
     if (response.ok) return response;
     const error = await errorOf(response);
     if (response.status !== 401 || !(await askForKey(key))) throw error;
@@ -41,15 +42,52 @@ export async function call(path, { body, signal } = {}) {
   }
 }
 
-async function send(path, body, signal, key) {
+async function send(path, { method, body, signal }, key) {
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  const post = { method: "POST", body: JSON.stringify(body) };
-  if (body) headers["Content-Type"] = "application/json";
+  const options = { method: method ?? (body ? "POST" : "GET"), headers, signal, credentials: "omit" };
+  if (body instanceof FormData) {
+    options.body = body;
+  } else if (body) {
+    headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
   try {
-    return await fetch(path, { ...(body && post), headers, signal, credentials: "omit" });
+    return await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServiceError("The service cannot be reached.");
+  }
+}
+
+// Yield {name, data} of each server-sent event. Whoever reads stops at the last one, for this throws
+// where the answer ends.
+export async function* events(response) {
+  let buffer = "";
+  let name = "";
+  try {
+    for await (const text of pieces(response.body)) {
+      buffer += text;
+      const lines = buffer.split("\n");
+      buffer = lines.pop();
+      for (const line of lines) {
+        if (!line) name = "";
+        if (line.startsWith("event:")) name = line.slice("event:".length).trim();
+        if (line.startsWith("data:")) yield { name, data: line.slice("data:".length).trim() };
+      }
+    }
+  } catch (error) {
+    // What the browser says of a broken connection differs from browser to browser.
+    if (!(error instanceof TypeError)) throw error;
+  }
+  throw new ServiceError("The answer broke off.");
+}
+
+async function* pieces(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    yield value;
   }
 }
 

@@ -1,0 +1,109 @@
+"""Transactions, and what is said where there can be none."""
+
+import asyncio
+import socket
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from app.db.engine import Database, open_database
+from app.db.migrate import migrate
+from app.db.settings import DatabaseSettings
+
+from app.errors import Unavailable
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """The address of a server that does not run, with a password."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"postgresql://carol:hunter2@127.0.0.1:{free.getsockname()[1]}/data"
+
+
+async def count(database: Database) -> int:
+    async with database.begin() as connection:
+        found: int = await connection.scalar(text("SELECT count(*) FROM rag.documents"))
+        return found
+
+
+ADD = text("INSERT INTO rag.documents (principal, source_id) VALUES ('alice', 'a')")
+
+
+async def test_what_a_transaction_wrote_is_there_after_it(database: Database) -> None:
+    async with database.begin() as connection:
+        await connection.execute(ADD)
+    assert await count(database) == 1
+
+
+async def test_nothing_is_left_of_a_transaction_that_raised(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.begin() as connection:
+            await connection.execute(ADD)
+            raise ZeroDivisionError
+    assert await count(database) == 0
+
+
+async def test_nothing_is_left_of_a_transaction_that_was_cancelled(database: Database) -> None:
+    written = asyncio.Event()
+
+    async def write() -> None:
+        async with database.begin() as connection:
+            await connection.execute(ADD)
+            written.set()
+            await asyncio.Event().wait()
+
+    writing = asyncio.create_task(write())
+    await written.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert await count(database) == 0
+
+
+async def test_a_server_that_is_away_is_a_503_that_says_when_to_try_again(nowhere: str) -> None:
+    async with open_database(DatabaseSettings(url=SecretStr(nowhere))) as database:
+        with pytest.raises(Unavailable) as refused:
+            await database.check()
+    assert refused.value.status == 503
+    assert refused.value.headers == {"Retry-After": "1"}
+    assert "hunter2" not in refused.value.detail
+
+
+async def test_connections_that_the_server_has_ended_are_replaced(
+    database: Database, postgres: str
+) -> None:
+    assert await count(database) == 0
+    async with open_database(DatabaseSettings(url=SecretStr(postgres))) as administrator:
+        name = (await database.url()).database
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        async with administrator.begin() as connection:
+            await connection.execute(text(ended), {"name": name})
+    assert await count(database) == 0
+
+
+async def test_tables_that_are_out_of_date_are_named_until_they_are_migrated(
+    blank_database: str,
+) -> None:
+    async with open_database(DatabaseSettings(url=SecretStr(blank_database))) as database:
+        with pytest.raises(Unavailable, match=r"The tables of dbos, .*rag.* migrate\.$"):
+            await database.check()
+        await migrate(blank_database)
+        assert str((await database.url()).database) in await database.check()
+
+
+async def test_the_address_is_described_without_its_password(nowhere: str) -> None:
+    settings = DatabaseSettings(url=SecretStr(nowhere))
+    async with open_database(settings) as database:
+        assert "hunter2" not in f"{settings!r} {settings.model_dump_json()} {await database.url()}"
+
+
+async def test_a_pool_without_a_free_connection_is_a_503(fresh_database: str) -> None:
+    settings = DatabaseSettings(url=SecretStr(fresh_database), pool_size=1)
+    async with open_database(settings, wait_seconds=0.05) as database, database.begin():
+        with pytest.raises(Unavailable, match="No connection is free") as refused:
+            await database.check()
+    assert refused.value.headers == {"Retry-After": "1"}
