@@ -7,6 +7,8 @@ second.
 import asyncio
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
@@ -18,11 +20,20 @@ from app.db.migrate import migrate
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The address of a running server, without any of the service's tables."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data")
-    yield server.url
-    server.leave()
+    # Not in pytest's folder: another run closes that to the user that Postgres has under root.
+    with TemporaryDirectory() as folder:
+        server = EmbeddedPostgres(Path(folder) / "data")
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            # What it keeps need not outlive a loss of power.
+            for name in ("fsync", "full_page_writes", "synchronous_commit"):
+                connection.execute(
+                    sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name))
+                )
+            connection.execute("SELECT pg_reload_conf()")
+        yield server.url
+        server.leave()
 
 
 @pytest.fixture(scope="session")

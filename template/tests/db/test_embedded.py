@@ -1,11 +1,13 @@
 """The Postgres of development: it starts by itself, is shared, and nothing of it is left."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from psycopg import connect
@@ -17,6 +19,7 @@ from app.db.settings import DatabaseSettings
 USE = """
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from app.db.embedded import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 print(server.url, flush=True)
@@ -26,9 +29,13 @@ server.leave()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all of these tests have their server, for to make one takes seconds."""
-    return tmp_path_factory.mktemp("embedded") / "data"
+def folder() -> Iterator[Path]:
+    """Where all of these tests have their server, for to make one takes seconds.
+
+    Not in pytest's folder: another run closes that to the user that Postgres has under root.
+    """
+    with TemporaryDirectory() as parent:
+        yield Path(parent) / "data"
 
 
 @contextmanager
@@ -74,10 +81,12 @@ async def test_it_starts_and_migrates_by_itself_and_stops_with_its_only_user(fol
     assert not runs(folder)
 
 
-@pytest.mark.anyio
-async def test_a_database_that_nobody_needed_was_never_started(tmp_path: Path) -> None:
-    async with open_database(DatabaseSettings(folder=tmp_path / "data")):
-        pass
+def test_a_database_that_nobody_needed_was_never_started(tmp_path: Path) -> None:
+    async def open_and_close() -> None:
+        async with open_database(DatabaseSettings(folder=tmp_path / "data")):
+            pass
+
+    asyncio.run(open_and_close())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -26,7 +26,7 @@ def packages(tmp_path: Path) -> Path:
 
 def write(packages: Path, statement: str) -> Path:
     """Write the next migration of `notes`, as its owner does."""
-    path = new_migration("notes", "pages", packages)
+    path = new_migration("notes", "pages", packages=packages)
     path.write_text(path.read_text().replace('op.execute("")', statement))
     return path
 
@@ -102,7 +102,7 @@ def test_a_migration_that_fails_leaves_nothing_and_can_be_mended(
 
 
 def test_a_new_migration_comes_after_the_newest_and_says_what_it_does(packages: Path) -> None:
-    path = new_migration("notes", "count the pages", packages)
+    path = new_migration("notes", "count the pages", packages=packages)
     assert path.name == "notes_0002_count_the_pages.py"
     assert path.read_text().startswith('"""Count the pages."""\n')
     assert 'down_revision = "notes_0001"' in path.read_text().replace("'", '"')
@@ -111,13 +111,13 @@ def test_a_new_migration_comes_after_the_newest_and_says_what_it_does(packages: 
 def test_the_first_migration_of_a_package_begins_its_chain(
     blank_database: str, packages: Path
 ) -> None:
-    assert new_migration("plain", "begin", packages).name == "plain_0001_begin.py"
+    assert new_migration("plain", "begin", packages=packages).name == "plain_0001_begin.py"
     assert "plain" in behind(blank_database, packages)
 
 
 def test_a_migration_for_no_package_is_refused(packages: Path) -> None:
     with pytest.raises(ValueError, match=r"^There is no package 'letters' in "):
-        new_migration("letters", "begin", packages)
+        new_migration("letters", "begin", packages=packages)
 
 
 def test_the_command_migrates_what_the_settings_name(

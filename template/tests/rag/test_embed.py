@@ -268,7 +268,7 @@ async def test_a_missing_package_is_named_by_the_extra_that_brings_it() -> None:
 
 @pytest.mark.parametrize("model", ["offline", "cohere:embed-v4.0"])
 async def test_a_base_url_is_for_a_model_that_is_asked_there(model: str) -> None:
-    with pytest.raises(ValueError, match="^RAG__EMBEDDING_BASE_URL needs a model of openai:…"):
+    with pytest.raises(ValueError, match=r"^RAG__EMBEDDING_BASE_URL needs a model of openai:"):
         async with open_model(model, base_url="http://127.0.0.1/v1"):
             pass
 

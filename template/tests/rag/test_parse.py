@@ -84,8 +84,8 @@ async def test_html_becomes_markdown() -> None:
 
         ## Food
 
-        * mice
-        * voles
+        - mice
+        - voles
 
         ```
         # no heading
@@ -95,7 +95,7 @@ async def test_html_becomes_markdown() -> None:
 async def test_what_a_reader_of_the_page_does_not_see_is_left_out() -> None:
     content = b"""<nav>a<nav>b</nav></nav><script>c</script><style>d</style><!-- e -->
     <noscript>f</noscript><template>g</template><p>text<img alt="an owl" src="data:h"></p>"""
-    assert await parse(content, "text/html") == "textan owl"
+    assert await parse(content, "text/html") == "text"
 
 
 @pytest.mark.parametrize(
@@ -112,16 +112,23 @@ async def test_html_is_decoded_as_it_says(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content", [b"<div>" * 50_000 + b"x", b"<![no such thing", b"<!--" * 100_000]
+)
+async def test_html_in_which_nothing_can_be_seen_is_unreadable(content: bytes) -> None:
+    with pytest.raises(UnreadableDocument, match="no text"):
+        await parse(content, "text/html")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
     [
-        (b"<div>" * 50_000 + b"x", "nested too deeply"),
-        (b"<![no such thing", "broken"),
-        (b"<ol start=" + b"9" * 5_000 + b"><li>x", "broken"),
+        (b"<ol start=" + b"9" * 5_000 + b"><li>x", "x"),
+        (b"<table>" * 5_000 + b"x", "x"),
+        (b"<a " + b"x=1 " * 200_000 + b">x</a>", "x"),
     ],
 )
-async def test_hostile_html_is_unreadable(content: bytes, message: str) -> None:
-    with pytest.raises(UnreadableDocument, match=message):
-        await parse(content, "text/html")
+async def test_hostile_html_is_read_as_far_as_that_goes(content: bytes, text: str) -> None:
+    assert text in await parse(content, "text/html")
 
 
 async def test_html_that_is_huge_is_read() -> None:

@@ -4,7 +4,7 @@ They are fetched before the model is asked, so no connection to a database waits
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, Field
 from pydantic_ai import ModelRequest, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
@@ -16,14 +16,15 @@ from app.answers.sources import fitting, put, refuse_long
 from app.llm.chat import Chat, ChatRequest
 from app.llm.failures import sendable
 from app.llm.unshared import unshared
+from app.rag.bodies import Metadata, Text
 from app.rag.retrieve import Passage
 
 
 class Question(BaseModel, extra="forbid", strict=True):
     """`filter` and `limit` choose the passages, `model` is one of `GET /v1/models`."""
 
-    question: str = Field(pattern=r"\S")
-    filter: dict[str, Any] | None = None
+    question: Annotated[Text, Field(pattern=r"\S")]
+    filter: Metadata | None = None
     limit: int = Field(8, ge=1, le=50)
     model: str | None = None
 

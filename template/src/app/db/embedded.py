@@ -37,6 +37,8 @@ class EmbeddedPostgres:
     def leave(self) -> list[int]:
         """Stop the server, unless other processes use it: return their ids."""
         self._server.cleanup()
+        # Else the next one in this process would get this one, which is no user any more.
+        self._server._instances.pop(self._server.pgdata, None)
         users: list[int] = self._server.global_process_id_list.get()
         return users
 

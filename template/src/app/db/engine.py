@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-import structlog
+from psycopg.errors import UndefinedTable
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -21,14 +21,13 @@ from app.db.settings import DatabaseSettings
 
 from app.errors import Unavailable
 
-_log = structlog.stdlib.get_logger("app.db")
-
 
 class Database:
     """One Postgres, and the connections of this process to it."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, wait_seconds: float) -> None:
         self._settings = settings
+        self._wait_seconds = wait_seconds
         self._starting: asyncio.Task[EmbeddedPostgres] | None = None
         self._engine: AsyncEngine | None = None
         self._opening = asyncio.Lock()
@@ -42,16 +41,15 @@ class Database:
         """
         engine = await self._open()
         try:
-            connection = await engine.connect().start()
-        except (OperationalError, InterfaceError, NoConnection) as error:
-            why = "No connection is free" if isinstance(error, NoConnection) else "It is not there"
-            detail = f"The database cannot be used: {why}; try again."
-            raise Unavailable(detail, headers={"Retry-After": "1"}) from error
-        try:
-            async with connection.begin():
+            async with engine.begin() as connection:
                 yield connection
-        finally:
-            await connection.close()
+        except (OperationalError, InterfaceError, NoConnection) as error:
+            why = "no connection is free" if isinstance(error, NoConnection) else "it is not there"
+            raise _unavailable(f"{why}; try again") from error
+        except ProgrammingError as error:
+            if not isinstance(error.orig, UndefinedTable):
+                raise
+            raise _unavailable("its tables are missing: python -m app migrate") from error
 
     async def url(self) -> URL:
         """Return its address with password, for psycopg; start it first where it is embedded."""
@@ -81,7 +79,7 @@ class Database:
             if not self._engine:
                 given = self._settings.url
                 url = given.get_secret_value() if given else await self._start()
-                self._engine = _engine(url, self._settings.pool_size)
+                self._engine = _engine(url, self._settings.pool_size, self._wait_seconds)
         return self._engine
 
     async def _start(self) -> str:
@@ -98,21 +96,30 @@ class Database:
         return url
 
 
-def _engine(url: str, pool_size: int) -> AsyncEngine:
+def _engine(url: str, pool_size: int, wait_seconds: float) -> AsyncEngine:
     return create_async_engine(
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=5,
+        pool_timeout=wait_seconds,
         pool_pre_ping=True,
         connect_args={"connect_timeout": 5},
     )
 
 
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable(f"The database cannot be used: {why}.", headers={"Retry-After": "1"})
+
+
 @asynccontextmanager
-async def open_database(settings: DatabaseSettings) -> AsyncGenerator[Database]:
-    """Give the database that `settings` name, or an embedded one; nothing is started yet."""
-    database = Database(settings)
+async def open_database(
+    settings: DatabaseSettings, *, wait_seconds: float = 5
+) -> AsyncGenerator[Database]:
+    """Give the database that `settings` name, or an embedded one; nothing is started yet.
+
+    Who needs a connection waits up to `wait_seconds` until one is free.
+    """
+    database = Database(settings, wait_seconds)
     try:
         yield database
     finally:

@@ -6,8 +6,9 @@ process at a time; the service itself does so only for the Postgres that comes w
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import sleep
 from typing import Final
 
 from alembic import command
@@ -32,27 +33,27 @@ def main(settings: DatabaseSettings, new: Sequence[str] | None = None) -> None:
         print(new_migration(*new))
     elif settings.url:
         asyncio.run(migrate(settings.url.get_secret_value()))
-        print(f"Up to date: {', '.join(_chains())}")
+        print(f"Up to date: {', '.join(_chains(PACKAGES))}")
     else:
         print("Without DATABASE__URL the service migrates by itself when it starts.")
 
 
-async def migrate(url: str) -> None:
+async def migrate(url: str, packages: Path = PACKAGES) -> None:
     """Run every chain on the Postgres at `url`, and what the workflows need."""
-    await asyncio.to_thread(_migrate, url)
+    await asyncio.to_thread(_migrate, url, packages)
 
 
-def outdated(connection: Connection) -> list[str]:
+def outdated(connection: Connection, packages: Path = PACKAGES) -> list[str]:
     """Name the chains whose newest migration has not run yet."""
     engine = [] if inspect(connection).has_table("workflow_status", _ENGINE) else [_ENGINE]
-    return engine + [name for name, heads in _heads().items() if _at(connection, name) != heads]
+    return engine + [name for name, heads in _heads(packages) if _at(connection, name) != heads]
 
 
-def new_migration(package: str, message: str) -> Path:
+def new_migration(package: str, message: str, *, packages: Path = PACKAGES) -> Path:
     """Write an empty migration for `package`, after its newest; return where it is."""
-    folder = PACKAGES / package / "migrations"
+    folder = packages / package / "migrations"
     if not folder.parent.is_dir():
-        raise ValueError(f"There is no package {package!r} in {PACKAGES}.")
+        raise ValueError(f"There is no package {package!r} in {packages}.")
     folder.mkdir(exist_ok=True)
     number = len(list(folder.glob("*.py"))) + 1
     name = f"{package}_{number:04}"
@@ -60,14 +61,16 @@ def new_migration(package: str, message: str) -> Path:
     return next(folder.glob(f"{name}_*.py"))
 
 
-def _migrate(url: str) -> None:
+def _migrate(url: str, packages: Path) -> None:
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     try:
         # Outside of a transaction, for which an index that is built concurrently would wait.
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
-            lock.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+            # Asks again and again: who waits in a statement holds up the same index as well.
+            while not lock.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
+                sleep(0.2)
             DBOS.migrate(url)
-            for name, folder in _chains().items():
+            for name, folder in _chains(packages).items():
                 with engine.begin() as connection:
                     connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{name}"'))
                     config = _config(folder)
@@ -77,8 +80,8 @@ def _migrate(url: str) -> None:
         engine.dispose()
 
 
-def _chains() -> dict[str, Path]:
-    return {path.parent.name: path for path in sorted(PACKAGES.glob("*/migrations"))}
+def _chains(packages: Path) -> dict[str, Path]:
+    return {path.parent.name: path for path in sorted(packages.glob("*/migrations"))}
 
 
 def _config(folder: Path) -> Config:
@@ -90,9 +93,9 @@ def _config(folder: Path) -> Config:
     return config
 
 
-def _heads() -> dict[str, tuple[str, ...]]:
-    chains = _chains().items()
-    return {n: tuple(ScriptDirectory.from_config(_config(path)).get_heads()) for n, path in chains}
+def _heads(packages: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for name, folder in _chains(packages).items():
+        yield name, tuple(ScriptDirectory.from_config(_config(folder)).get_heads())
 
 
 def _at(connection: Connection, chain: str) -> tuple[str, ...]:

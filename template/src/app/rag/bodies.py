@@ -20,13 +20,19 @@ def _decoded(given: Any) -> Any:
     return from_json(given) if isinstance(given, str) else given
 
 
+def _no_integer(given: Any) -> Any:
+    if isinstance(given, int):
+        raise ValueError("an integer is at least -2**63 and less than 2**63")
+    return given
+
+
 Text = Annotated[str, AfterValidator(_storable)]
 Line = Annotated[Text, Field(pattern=r"\S", max_length=500)]
 # `strict`: a number that is no integer is none, and the text "1" is no number.
 Scalar = (
     Annotated[bool, Field(strict=True)]
     | Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
-    | Annotated[FiniteFloat, Field(strict=True)]
+    | Annotated[FiniteFloat, Field(strict=True), BeforeValidator(_no_integer)]
     | Annotated[Text, Field(max_length=1_000)]
     | None
 )

@@ -36,7 +36,7 @@ def _may_pass(error: BaseException) -> bool:
 
 
 # Waits for about four minutes in all where a provider or the database is away.
-_PATIENT: Final = StepOptions(
+PATIENT: Final = StepOptions(
     retries_allowed=True,
     interval_seconds=2.0,
     backoff_rate=2.0,
@@ -49,13 +49,19 @@ class Ingestion:
     """Works on versions of documents: as a workflow, or all of them again for a new index."""
 
     def __init__(
-        self, store: Store, index: Index, embeddings: Embeddings, settings: RAGSettings
+        self,
+        store: Store,
+        index: Index,
+        embeddings: Embeddings,
+        settings: RAGSettings,
+        patience: StepOptions = PATIENT,
     ) -> None:
         self._store = store
         self._index = index
         self._embeddings = embeddings
         self._chunk_tokens = settings.chunk_tokens
         self._batch_size = settings.embedding_batch_size
+        self._patience = patience
         self.workflow = Workflow(INGEST, self.run)
 
     async def run(self, document_id: str, number: int) -> None:
@@ -68,10 +74,12 @@ class Ingestion:
             if attempts > _MOST_ATTEMPTS:
                 raise UnreadableDocument(_ENDED)
             await self._step("parse", version, self._parse)
-            generation, count = await self._step("split", version, self._split)
-            for start in range(0, count, self._batch_size):
-                await self._step("embed", version, self._embed, generation, start)
-            await self._step("store", version, self._store.publish, generation)
+            stored = False
+            while not stored:
+                generation, count = await self._step("split", version, self._split)
+                for start in range(0, count, self._batch_size):
+                    await self._step("embed", version, self._embed, generation, start)
+                stored = await self._step("store", version, self._store.publish, generation)
         except (UnreadableDocument, ServiceError, dbos.DBOSMaxStepRetriesExceeded) as error:
             reason = _reason(error)
             _log.warning("document failed", document_id=document_id, reason=reason)
@@ -108,7 +116,7 @@ class Ingestion:
             _log.info("stage", stage=stage, document_id=version.document_id, version=version.number)
             return await work(version, *arguments)
 
-        return await DBOS.run_step_async({"name": stage, **_PATIENT}, run_stage)
+        return await DBOS.run_step_async({"name": stage, **self._patience}, run_stage)
 
     async def _parse(self, version: Version) -> None:
         if source := await self._store.content(version):

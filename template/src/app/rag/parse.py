@@ -24,7 +24,8 @@ MEDIA_TYPES: Final[Mapping[str, str]] = {
     ".htm": "text/html",
     ".pdf": "application/pdf",
 }
-_INVISIBLE: Final = "script, style, noscript, template, nav"
+# Where a page says how it is encoded; the standard wants it at the very beginning.
+_CHARSET: Final = re.compile(rb"""<meta[^>]+charset=["']?([\w-]+)""", re.IGNORECASE)
 # Control characters, halves of characters, which Postgres does not store, and what PDFium puts in
 # place of a hyphen and the end of its line.
 _NO_TEXT: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\ud800-\udfff\ufffe\uffff]")
@@ -107,25 +108,22 @@ def _plain(content: bytes) -> str:
 
 
 def _html(content: bytes) -> str:
-    from bs4 import BeautifulSoup
-    from markdownify import MarkdownConverter
+    from html_to_markdown import ConversionError, ConversionOptions, convert
 
-    # Without escapes: those would be in the way of a search for snake_case.
-    form = MarkdownConverter(heading_style="ATX", escape_asterisks=False, escape_underscores=False)
+    declared = _CHARSET.search(content[:1024])
+    encoding = declared[1].decode() if declared else "utf-8-sig"
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
     try:
-        soup = BeautifulSoup(content, "html.parser")
-        for tag in soup.select(_INVISIBLE):
-            tag.extract()
-        for image in soup("img"):
-            image.replace_with(str(image.get("alt", "")))
-        return str(form.convert_soup(soup))
-    except RecursionError:
-        why = "nested too deeply"
-    except MemoryError:
-        raise
-    except Exception:  # Neither library says what it raises on markup that it cannot take.
-        why = "broken"
-    raise UnreadableDocument(f"The HTML is {why}: save the page again, or upload its text.")
+        html = content.decode(encoding)
+    except (UnicodeDecodeError, LookupError):
+        html = content.decode("cp1252", errors="replace")
+    try:
+        options = ConversionOptions(extract_metadata=False, skip_images=True)
+        return str(convert(html, options).content or "")
+    except ConversionError:
+        why = "The HTML is broken: save the page again, or upload its text."
+        raise UnreadableDocument(why) from None
 
 
 def _pdf(content: bytes) -> str:

@@ -66,20 +66,24 @@ class Retriever:
         settings = self._settings
         values = {
             "principal": principal,
-            "query": query.replace("\0", " "),
             "vector": vector_text(vector),
             "filter": json.dumps(filter) if filter else None,
             "limit": limit,
             "candidates": max(settings.candidates, limit),
-            "ranked_chunks": settings.ranked_chunks,
         }
         async with self._database.begin() as connection:
             generation = await self._index.find(connection)
             if generation is None:
                 return []
-            await connection.execute(text(_TUNE), {"ef_search": str(settings.ef_search)})
+            prepare = {
+                "query": query.replace("\0", " "),
+                "language": generation.language,
+                "ranked_chunks": settings.ranked_chunks,
+                "ef_search": str(settings.ef_search),
+            }
+            words = (await connection.execute(text(_PREPARE), prepare)).one().wanted
             statement = text(search_sql(generation, filtered=bool(filter)))
-            rows = await connection.execute(statement, values)
+            rows = await connection.execute(statement, {**values, "words": words})
         return [Passage.model_validate(dict(row)) for row in rows.mappings()]
 
 
@@ -88,10 +92,9 @@ def search_sql(generation: Generation, *, filtered: bool) -> str:
     which = f"generation = {generation.id} AND principal = :principal"
     if filtered:
         which += " AND metadata @> CAST(:filter AS jsonb)"
-    vector, language = generation.vector, generation.language
+    vector = generation.vector
     return f"""
-    WITH {_WORDS.format(language=language)},
-    by_meaning AS (
+    WITH by_meaning AS (
         SELECT id, 1 - distance AS score, row_number() OVER (ORDER BY distance) AS rank
         FROM (
             SELECT id, embedding::{vector} <=> CAST(:vector AS {vector}) AS distance
@@ -102,8 +105,8 @@ def search_sql(generation: Generation, *, filtered: bool) -> str:
     by_words AS (
         SELECT id, score, row_number() OVER (ORDER BY score DESC, id) AS rank
         FROM (
-            SELECT id, ts_rank(words, (SELECT wanted FROM searched), 1) AS score
-            FROM rag.chunks WHERE {which} AND words @@ (SELECT wanted FROM searched)
+            SELECT id, ts_rank(words, CAST(:words AS tsquery), 1) AS score
+            FROM rag.chunks WHERE {which} AND words @@ CAST(:words AS tsquery)
             ORDER BY score DESC, id LIMIT :candidates
         ) AS best
     ),
@@ -112,36 +115,40 @@ def search_sql(generation: Generation, *, filtered: bool) -> str:
             coalesce(1.0 / (60 + by_meaning.rank), 0) + coalesce(1.0 / (60 + by_words.rank), 0)
                 AS score
         FROM by_meaning FULL JOIN by_words USING (id)
-        ORDER BY score DESC, id LIMIT :limit
+        ORDER BY score DESC, meaning DESC NULLS LAST, id LIMIT :limit
     )
     SELECT CAST(c.id AS text) AS chunk_id, CAST(c.document_id AS text) AS document_id, v.title,
         c.headings, c.text, c.starts_at AS start, c.ends_at AS end, c.metadata,
         CAST(merged.score AS float), merged.meaning, merged.words
     FROM merged JOIN rag.chunks c USING (id)
     JOIN rag.versions v ON v.document_id = c.document_id AND v.version = c.version
-    ORDER BY merged.score DESC, c.id"""
+    ORDER BY merged.score DESC, merged.meaning DESC NULLS LAST, c.id"""
 
 
-_TUNE = """
-    SELECT set_config('hnsw.ef_search', :ef_search, true),
-        set_config('hnsw.iterative_scan', 'strict_order', true)"""
 # The question's lexemes, any of which may match. How many chunks hold one is known from the
 # statistics that Postgres keeps; ranking all that hold a common one would cost most and say least.
-_WORDS = """
-    statistics AS (
+# One that is missing there is rarer than the rarest: about a quarter of it, and never so many that
+# four of them are too many. The plan is made for the values: it depends on how many chunks a
+# principal has, and a word is in.
+_PREPARE = """
+    WITH statistics AS (
         SELECT lexeme, frequency * (
             SELECT reltuples FROM pg_class WHERE oid = CAST('rag.chunks' AS regclass)) AS chunks
         FROM pg_stats, unnest(CAST(CAST(most_common_elems AS text) AS text[]),
             most_common_elem_freqs) AS element (lexeme, frequency)
         WHERE schemaname = 'rag' AND tablename = 'chunks' AND attname = 'words'
     ),
-    rarest AS (
-        SELECT lexeme,
-            sum(coalesce(chunks, 0)) OVER (ORDER BY coalesce(chunks, 0), lexeme) AS chunks
-        FROM unnest(tsvector_to_array(to_tsvector('{language}', :query))) AS lexeme
+    lexemes AS (
+        SELECT lexeme, coalesce(
+            chunks, (SELECT least(min(chunks), :ranked_chunks) / 4 FROM statistics), 0) AS chunks
+        FROM unnest(tsvector_to_array(to_tsvector(CAST(:language AS regconfig), :query))) AS lexeme
         LEFT JOIN statistics USING (lexeme)
     ),
-    searched AS (
-        SELECT CAST(string_agg(quote_literal(lexeme), ' | ') AS tsquery) AS wanted
-        FROM rarest WHERE chunks <= :ranked_chunks
-    )"""
+    rarest AS (
+        SELECT lexeme, sum(chunks) OVER (ORDER BY chunks, lexeme) AS chunks FROM lexemes
+    )
+    SELECT string_agg(quote_literal(lexeme), ' | ') AS wanted,
+        set_config('hnsw.ef_search', :ef_search, true),
+        set_config('hnsw.iterative_scan', 'strict_order', true),
+        set_config('plan_cache_mode', 'force_custom_plan', true)
+    FROM rarest WHERE chunks <= :ranked_chunks"""

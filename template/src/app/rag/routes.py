@@ -60,12 +60,14 @@ async def add_document(request: Request) -> Document:
     What is there already keeps its id; another version of it takes its place once it is ready.
     """
     await _resources(request).index.check()
-    multipart = request.headers.get("Content-Type", "").startswith("multipart/form-data")
+    multipart = request.headers.get("Content-Type", "").lower().startswith("multipart/form-data")
     try:
         new = await _uploaded(request) if multipart else await _written(request)
     except ValidationError as error:
-        wrong = error.errors(include_context=False, include_url=False)
-        raise RequestValidationError([{**e, "loc": ("body", *e["loc"])} for e in wrong]) from error
+        wrong = error.errors(include_context=False, include_url=False, include_input=False)
+        # As any other error: Pydantic's own message says where a text stops to be JSON.
+        located = [{**e, "type": "value_error", "loc": ("body", *e["loc"])} for e in wrong]
+        raise RequestValidationError(located) from error
     return await _resources(request).documents.add(request.state.principal, new)
 
 

@@ -71,7 +71,9 @@ class Store:
         values = {**version.key, "generation": generation.id, "splitter": SPLITTER, **columns}
         async with self._database.begin() as connection:
             await connection.execute(text(_UNSTAGE), values)
-            if await connection.scalar(text(f"SELECT true FROM rag.versions {_IS_IT}"), values):
+            is_there = await connection.scalar(text(_KEEP), values)
+            wanted = text(f"SELECT true FROM rag.versions {_IS_IT}")
+            if is_there and await connection.scalar(wanted, values):
                 await connection.execute(text(_STAGE), values)
 
     async def staged(
@@ -99,15 +101,23 @@ class Store:
             rows = await connection.execute(text(MISSING), {"id": generation.id})
         return [Version(str(row.document_id), row.version) for row in rows]
 
-    async def publish(self, version: Version, generation: Generation) -> None:
-        """Let searches find the version, and no older one."""
+    async def publish(self, version: Version, generation: Generation) -> bool:
+        """Let searches find the version, and no older one.
+
+        False where another generation has taken the place of this one: make its chunks again.
+        """
         values = {**version.key, "generation": generation.id}
         async with self._database.begin() as connection:
+            # First what `Index.activate` locks first, else each could wait for the other.
+            await connection.execute(text("LOCK TABLE rag.versions IN ROW EXCLUSIVE MODE"))
+            if not await connection.scalar(text(_KEEP), values):
+                return False
             # Holds off a deletion, or another version, until all of it is there.
             locked = "SELECT true FROM rag.documents WHERE id = :id FOR UPDATE"
             if await connection.scalar(text(locked), values):
                 for statement in (_DROP_SAME, _MOVE, _UNSTAGE, _DROP_OLDER, _READY):
                     await connection.execute(text(statement), values)
+        return True
 
     async def _scalar(self, statement: str, version: Version, **values: Any) -> Any:
         row = await self._row(statement, version, **values)
@@ -125,6 +135,8 @@ def vector_text(vector: Vector) -> str:
 
 
 _IS_IT = "WHERE document_id = :id AND version = :version"
+# Whether the generation is still there, which it then is until the transaction ends.
+_KEEP = "SELECT true FROM rag.generations WHERE id = :generation FOR KEY SHARE"
 _BEGIN = """
     UPDATE rag.versions v SET status = 'running', attempts = attempts + 1 FROM rag.documents d
     WHERE d.id = v.document_id AND d.version = v.version
