@@ -1,4 +1,4 @@
-"""A stub of both providers, and services that ask it; each is started once."""
+"""A stub of both providers, services that ask it, and a browser; each is started once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 from openai import OpenAI
+from playwright.sync_api import Browser
 from stubs import Reply, Stub, running_stub
 
+from acceptance.browser import Open, launched, watched
 from acceptance.services import Service, running, service_with
 from answers import label
 from conftest import Install
@@ -103,3 +105,16 @@ def upstream(
 ) -> Iterator[Route]:
     """Each way that leads to a provider."""
     yield from _route(request.param, services, stub_server)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser: Browser, service: Service) -> Iterator[Open]:
+    """Opens the page of the `service` that a module has a fixture for, and watches it."""
+    with watched(browser, service.address) as open_page:
+        yield open_page

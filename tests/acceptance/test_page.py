@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import Route as WebRoute
 from stubs import Reply, Stub
 
+from acceptance.browser import WITH_KEY, Open, violations
 from acceptance.services import KEY, Service, service_with
 from answers import label
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group(label(service_with("openai")))]
-
-Open = Callable[..., Page]
 
 ANSWER = """\
 # Indexes
@@ -49,20 +46,6 @@ HOSTILE = """\
 [run](javascript:window.hacked=4) ![spy](https://example.org/spy.png) <https://example.org>
 """
 INVOICE = {"supplier": "Acme", "invoice_number": "7", "issued_on": "2026-11-03", "currency": "EUR"}
-# The blank page before it has no storage.
-WITH_KEY = f"if (location.port) sessionStorage.setItem('api-key', {json.dumps(KEY)})"
-FAILED = "Failed to load resource:"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=20_000)
-    with sync_playwright() as playwright:
-        # The tests run as root, which chromium's own sandbox refuses.
-        arguments: Any = {"executable_path": shutil.which("chromium"), "args": ["--no-sandbox"]}
-        browser = playwright.chromium.launch(**arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -70,45 +53,6 @@ def service(services: dict[str, Service], stub_server: Stub) -> Iterator[Service
     """A service that asks the stub."""
     yield services["openai-chat"]
     assert stub_server.forget() == []
-
-
-@pytest.fixture
-def open_page(browser: Browser, service: Service) -> Iterator[Open]:
-    """Opens the page, by default with a key, and watches it.
-
-    A test names what statuses it makes the service answer. Anything else that the browser's
-    console calls an error fails the test, and so does a request to anywhere else.
-    """
-    contexts: list[BrowserContext] = []
-    wrong: list[str] = []
-    visited: list[str] = []
-
-    def open_page(
-        *, with_key: bool = True, at: str = "", failing: Sequence[int | str] = (), **options: Any
-    ) -> Page:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        if with_key:
-            context.add_init_script(WITH_KEY)
-        answers = [f"the server responded with a status of {each} " for each in failing]
-        known = tuple(f"{FAILED} {each}" for each in [*answers, *map(str, failing)])
-
-        def said(kind: str, text: str) -> None:
-            if kind in ("error", "warning") and not text.startswith(known):
-                wrong.append(text)
-
-        context.on("console", lambda message: said(message.type, message.text))
-        context.on("weberror", lambda error: wrong.append(str(error.error)))
-        context.on("request", lambda request: visited.append(request.url))
-        page = context.new_page()
-        page.goto(f"{service.address}/{at}")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
-    assert {url for url in visited if not url.startswith((f"{service.address}/", "data:"))} == set()
 
 
 def send(page: Page, text: str) -> None:
@@ -558,8 +502,7 @@ def test_axe_finds_nothing(open_page: Open, stub_server: Stub, scheme: str, widt
     size = {"width": width, "height": 800}
     page = open_page(color_scheme=scheme, viewport=size, bypass_csp=True, failing=[429])
     for state in fill_every_tab(page, stub_server):
-        found = Axe().run(page).response["violations"]
-        assert [(state, each["id"], each["nodes"][0]["html"]) for each in found] == []
+        assert (state, violations(page)) == (state, [])
 
 
 def test_a_phone_never_scrolls_sideways(open_page: Open, stub_server: Stub) -> None:

@@ -1,6 +1,6 @@
 // The tab Chat: a conversation that lives in this tab of the browser, and answers that stream.
 
-import { ServiceError, call } from "./api.js";
+import { ServiceError, call, events } from "./api.js";
 import { markdown } from "./markdown.js";
 import { announce, element, errorBox, tokens } from "./page.js";
 
@@ -101,7 +101,10 @@ async function stream(asked, answer, signal) {
   if (models.value) body.model = models.value;
   const response = await call("/v1/chat/completions", { body, signal });
   const draw = drawer(answer);
-  for await (const chunk of events(response.body)) {
+  // Without [DONE] the answer is not whole.
+  for await (const { data } of events(response)) {
+    if (data === "[DONE]") return;
+    const chunk = JSON.parse(data);
     if (chunk.error) throw new ServiceError(chunk.error.message, chunk.error);
     const [choice] = chunk.choices;
     answer.content += choice?.delta.content ?? choice?.delta.refusal ?? "";
@@ -113,37 +116,6 @@ async function stream(asked, answer, signal) {
 }
 
 const NOTES = { length: "cut off at the token limit", content_filter: "refused" };
-
-// Yield the data of server-sent events up to [DONE]; without it the answer is not whole.
-async function* events(body) {
-  let buffer = "";
-  try {
-    for await (const text of pieces(body)) {
-      buffer += text;
-      const lines = buffer.split("\n");
-      buffer = lines.pop();
-      for (const line of lines) {
-        if (!line.startsWith("data:")) continue;
-        const data = line.slice("data:".length).trim();
-        if (data === "[DONE]") return;
-        yield JSON.parse(data);
-      }
-    }
-  } catch (error) {
-    // What the browser says of a broken connection differs from browser to browser.
-    if (!(error instanceof TypeError)) throw error;
-  }
-  throw new ServiceError("The answer broke off.");
-}
-
-async function* pieces(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    yield value;
-  }
-}
 
 // Draw what has arrived once a frame, however many tokens that is.
 function drawer(answer) {
