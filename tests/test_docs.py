@@ -11,6 +11,7 @@ import re
 import shutil
 import socket
 import sys
+import tempfile
 import textwrap
 import tomllib
 from collections.abc import Iterator
@@ -51,7 +52,10 @@ SERVED = {"docs/chat-api.md", "docs/docker.md"}
 # Pages that change the project: test_howto.py follows each, in a project of its own.
 HOWTO = {
     f"docs/{name}.md"
-    for name in ("anthropic", "classify", "endpoints", "extract", "openai", "prompts", "providers")
+    for name in (
+        *("anthropic", "classify", "endpoints", "extract", "openai", "prompts", "providers"),
+        *("answers", "database", "documents", "parser", "retrieval", "splitter"),
+    )
 }
 
 PRELUDE = """\
@@ -142,7 +146,7 @@ def dead_links(root: Path) -> Iterator[str]:
 
 # Paths that a page names although they are not there, because somebody is told to make them.
 MADE = re.compile(
-    r"\.env|.*\.env|uv\.lock|\.rej|(.*/)?2\.md|src/app/orders/.*|routes\.py|.*NAME.*|.*\.md\.jinja"
+    r"\.env|.*\.env|\.data/.*|uv\.lock|\.rej|(.*/)?2\.md|src/app/orders/.*|routes\.py|.*NAME.*|.*\.md\.jinja"
 )
 SUFFIX = re.compile(
     r".*\w\.(py|md|toml|ya?ml|json|jinja|lock|svg|example)|.*/|Dockerfile|\.\w+ignore"
@@ -313,7 +317,6 @@ class Shell(NamedTuple):
             PATH=os.pathsep.join([str(tools), *others]),
             CURL_HOME=str(self.folder),
             COOKIECUTTER_CONFIG=str(self.folder / "cookiecutter.yaml"),
-            TMPDIR=str(self.folder),
             SERVICE_LOG=str(self.folder / "service.log"),
             SERVER__PORT=str(free_port()),
             **{f"GIT_{who}_{what}": "owner@example.org" for who, what in IDENTITY},
@@ -321,7 +324,12 @@ class Shell(NamedTuple):
         text = script(page).replace("$SERVER__PORT", env["SERVER__PORT"])
         file = self.folder / "page.sh"
         file.write_text(text, "utf-8")
-        return run("bash", "-x", file, cwd=cwd, env=env)
+        # A short path: the socket of a Postgres may be below it.
+        with tempfile.TemporaryDirectory(prefix="page") as scratch:
+            told = run("bash", "-x", file, cwd=cwd, env={**env, "TMPDIR": scratch})
+        left = list(cwd.parent.glob("*/.data/*/postmaster.pid"))
+        assert not left, f"A Postgres still runs: {left}\n{told}"
+        return told
 
 
 IDENTITY = [(who, what) for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")]

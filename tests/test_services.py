@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from answers import FULL, SERVICES, Answers, label
 from conftest import Install, Render
-from projects import python, request, run, serving, tree
+from projects import postgres, python, request, run, serving, tree
 
 # One worker of pytest-xdist takes all tests of one service, and installs it once.
 EVERY_SERVICE = pytest.mark.parametrize(
@@ -25,6 +26,8 @@ EVERY_SERVICE = pytest.mark.parametrize(
     ],
 )
 
+# With the most dependencies.
+LOWEST = next(answers for answers in SERVICES if answers.get("llm_provider") == "both")
 WATCH_IMPORTS = Path(__file__).with_name("watch_imports.py")
 
 CHAT = """
@@ -90,6 +93,10 @@ def test_a_service_boots_and_answers(answers: Answers, install: Install) -> None
         assert request(f"{address}/nothing-here")[0] == 404
         if answers["llm"]:
             assert chat(project, address) == "offline"
+        if answers["rag"]:
+            document = {"title": "Hours", "text": "The shop opens at nine."}
+            assert request(f"{address}/v1/documents", document)[0] == 202
+            assert request(f"{address}/v1/search", {"query": "opens"})[0] == 200
 
 
 @pytest.mark.slow
@@ -115,14 +122,18 @@ def test_a_service_runs_without_its_development_tools(
     shutil.copytree(render(answers), project)
     run("uv", "sync", "--quiet", "--no-dev", cwd=project)
     run(python(project), WATCH_IMPORTS, cwd=project, env={})
-    run(python(project), "-m", "app", "doctor", cwd=project, env={})
-    with serving(project) as address:
-        assert request(f"{address}/health/ready")[0] == 200
+    with postgres() if answers["rag"] else nullcontext() as url:
+        env = {"DATABASE__URL": url} if url else {}
+        if url:
+            run(python(project), "-m", "app", "migrate", cwd=project, env=env)
+        run(python(project), "-m", "app", "doctor", cwd=project, env=env)
+        with serving(project, **env) as address:
+            assert request(f"{address}/health/ready")[0] == 200
 
 
 @pytest.mark.slow
 def test_the_lowest_versions_that_it_allows_work(render: Render, tmp_path: Path) -> None:
     project = tmp_path / "project"
-    shutil.copytree(render(SERVICES[-2]), project)
+    shutil.copytree(render(LOWEST), project)
     run("uv", "sync", "--quiet", "--resolution=lowest-direct", cwd=project)
     run(python(project), "-m", "pytest", "--quiet", cwd=project)

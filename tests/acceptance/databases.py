@@ -26,7 +26,8 @@ try:
     print(json.dumps(server.url), flush=True)
     with psycopg.connect(server.url, autocommit=True, row_factory=dict_row) as connection:
         for line in sys.stdin:
-            rows = connection.execute(json.loads(line)).fetchall()
+            query, values = json.loads(line)
+            rows = connection.execute(query, values or None).fetchall()
             print(json.dumps(rows, default=str), flush=True)
 finally:
     server.leave()
@@ -40,13 +41,13 @@ class Postgres:
     url: str
     _process: subprocess.Popen[str]
 
-    def rows(self, query: str) -> list[dict[str, Any]]:
+    def rows(self, query: str, *values: str) -> list[dict[str, Any]]:
         """Return what a statement finds; what JSON has no word for comes as text."""
-        return list(self._ask(json.dumps(query)))
+        return list(self._ask(json.dumps([query, values])))
 
-    def counts(self, query: str) -> list[int]:
+    def counts(self, query: str, *values: str) -> list[int]:
         """Return the one row of a query for numbers."""
-        (row,) = self.rows(query)
+        (row,) = self.rows(query, *values)
         return [int(number) for number in row.values()]
 
     def _ask(self, line: str) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,10 @@ class Life:
         self.process.terminate()
         assert self.process.wait(timeout=30) == 0, self.log.read_text()[-5000:]
 
+    @property
+    def has_begun(self) -> bool:
+        return b'"event": "stage"' in self.log.read_bytes()
+
     def lines(self) -> Iterator[Line]:
         """Read the stages that it began; the last line may have been broken off."""
         for line in self.log.read_bytes().splitlines():
@@ -113,7 +117,7 @@ class Processes:
         word = f'"stage": "{stage}"'.encode()
         return sum(life.log.read_bytes().count(word) for life in self.lives)
 
-    def wait(self, until: Callable[[], bool], seconds: float = 60) -> None:
+    def wait(self, until: Callable[[], bool], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not until():
             assert time.monotonic() < deadline, self.told()
@@ -163,8 +167,8 @@ def processes(project: Path, logs: Path, **settings: str) -> Iterator[Processes]
 
 def _text(number: int) -> str:
     """Write a document of some to some dozens of sentences, the same for each number."""
-    chosen = random.Random(number)
-    words = "invoice charge refund order ship return letter window garden river stone".split()
+    chosen = random.Random(number)  # noqa: S311
+    words = ("invoice", "charge", "refund", "order", "ship", "return", "letter", "window", "stone")
     sentences = (
         f"Sentence {n} of {number}: {' '.join(chosen.choices(words, k=12))}."
         for n in range(chosen.choice([3, 5, 8, 13]))
@@ -206,7 +210,7 @@ def feeding(address: str) -> Iterator[dict[str, int]]:
 def test_one_process_that_is_killed_twenty_times_loses_nothing(
     install: Install, tmp_path: Path
 ) -> None:
-    chosen = random.Random(SEED)
+    chosen = random.Random(SEED)  # noqa: S311
     project = install(RAG)
     with (
         data_folder() as folder,
@@ -234,7 +238,7 @@ def test_one_process_that_is_killed_twenty_times_loses_nothing(
 def test_two_workers_and_a_service_that_are_killed_in_turn_lose_nothing(
     install: Install, tmp_path: Path
 ) -> None:
-    chosen = random.Random(SEED)
+    chosen = random.Random(SEED)  # noqa: S311
     project = install(RAG)
     with (
         data_folder() as folder,
@@ -249,7 +253,9 @@ def test_two_workers_and_a_service_that_are_killed_in_turn_lose_nothing(
         with feeding(all_of.address) as accepted:
             for kill in range(1, KILLS + 1):
                 all_of.wait(lambda: all_of.begun() >= kill * DOCUMENTS // (KILLS + 2))  # noqa: B023
-                killed = chosen.randrange(2)
+                # One that works, not one that starts.
+                all_of.wait(lambda: any(life.has_begun for life in workers))
+                killed = chosen.choice([n for n in (0, 1) if workers[n].has_begun])
                 _pass(workers[killed], chosen.uniform(0.001, 0.2))
                 workers[killed].kill()
                 workers[killed] = all_of.start("worker")
@@ -306,6 +312,10 @@ def _assert_that_no_stage_ran_again(database: Postgres, lives: list[Life]) -> No
     done: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in database.rows(_STEPS):
         done[row["workflow_uuid"], row["function_name"]].append(row["completed_at_epoch_ms"])
+    # Whoever is killed between the two has published a document, and has not written that down:
+    # then there is nothing left to do, and the workflow ends without it.
+    for row in database.rows(_STORED):
+        done.setdefault((row["workflow_uuid"], "store"), [float("inf")])
     for life in lives:
         begun: dict[tuple[str, str], list[float]] = defaultdict(list)
         for line in life.lines():
@@ -325,7 +335,7 @@ def _assert_that_nobody_was_disturbed(lives: list[Life]) -> None:
             seen[line.workflow].append((line.milliseconds, life))
     for workflow, events in seen.items():
         events.sort(key=lambda event: event[0])
-        for (_, before), (began, life) in zip(events, events[1:], strict=False):
+        for (_, before), (began, life) in pairwise(events):
             assert life is before or began >= before.killed, (workflow, life.log, before.log)
     assert len(seen) == DOCUMENTS
 
@@ -335,11 +345,13 @@ _CHUNKS = """
         min(position) AS first, max(position) AS last, count(DISTINCT version) AS versions
     FROM rag.chunks GROUP BY document_id"""
 _LEFT = """
-    SELECT (SELECT count(*) FROM rag.staged_chunks),
+    SELECT (SELECT count(*) FROM rag.staged_chunks) AS staged,
         (SELECT count(*) FROM rag.chunks c LEFT JOIN rag.versions v USING (document_id, version)
-            WHERE v.version IS NULL),
-        (SELECT count(*) FROM rag.versions WHERE status <> 'ready' OR content IS NOT NULL),
-        (SELECT count(*) FROM rag.versions),
-        (SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS')"""
+            WHERE v.version IS NULL) AS orphans,
+        (SELECT count(*) FROM rag.versions WHERE status <> 'ready' OR content IS NOT NULL)
+            AS unfinished,
+        (SELECT count(*) FROM rag.versions) AS versions,
+        (SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS') AS workflows"""
+_STORED = "SELECT workflow_uuid FROM dbos.workflow_status WHERE status = 'SUCCESS'"
 _STEPS = """
     SELECT workflow_uuid, function_name, completed_at_epoch_ms FROM dbos.operation_outputs"""

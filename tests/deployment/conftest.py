@@ -31,6 +31,26 @@ ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin UV_SYSTEM_
 RUN ln -s /usr/bin/python3 /usr/local/bin/python
 """
 UV = "FROM scratch\nCOPY uv /\n"
+POSTGRES = """\
+FROM scratch
+ADD postgres.tar /
+COPY --chmod=755 start /usr/local/bin/
+ENV PATH=/usr/lib/postgresql/17/bin:/usr/local/bin:/usr/bin:/bin
+ENV PGDATA=/var/lib/postgresql/17/docker
+USER postgres
+CMD ["start"]
+"""
+# As the image that it stands in for does, from the same two variables.
+START = """\
+#!/bin/sh -e
+if ! [ -e "$PGDATA/PG_VERSION" ]; then
+  echo "$POSTGRES_PASSWORD" >/tmp/password
+  initdb --username="$POSTGRES_USER" --pwfile=/tmp/password --encoding=UTF8 --auth=scram-sha-256
+  echo "host all all all scram-sha-256" >>"$PGDATA/pg_hba.conf"
+  echo "CREATE DATABASE $POSTGRES_USER" | postgres --single postgres
+fi
+exec postgres -c listen_addresses='*' -c unix_socket_directories=/tmp
+"""
 BUILD = ("--format=docker", "--isolation=chroot", "--network=host", "--pull-never")
 PACKAGES = "python3,ca-certificates"
 
@@ -100,14 +120,25 @@ class Containers:
         shutil.copy(tool("uv"), self.folder / "uv")
         (self.folder / "Base").write_text(BASE)
         (self.folder / "Uv").write_text(UV)
-        bootstrap = (tool("mmdebstrap"), "--quiet", "--variant=minbase", f"--include={PACKAGES}")
-        run(*bootstrap, "trixie", "base.tar", cwd=self.folder, env=self.env)
-        for file, image in (
-            ("Base", "docker.io/library/python:3.13-slim"),
-            ("Uv", "ghcr.io/astral-sh/uv:0.13"),
-        ):
-            command = (tool("buildah"), "bud", *BUILD, f"--file={file}", f"--tag={image}", ".")
-            run(*command, cwd=self.folder, env=self.env)
+        self._debian("base.tar", PACKAGES)
+        self._tag("Base", "docker.io/library/python:3.13-slim")
+        self._tag("Uv", "ghcr.io/astral-sh/uv:0.13")
+
+    def make_postgres(self) -> None:
+        """Put a stand-in for the database of compose.yaml in."""
+        with locked(self.folder / "lock"):
+            (self.folder / "start").write_text(START)
+            (self.folder / "Postgres").write_text(POSTGRES)
+            self._debian("postgres.tar", "postgresql-17,postgresql-17-pgvector")
+            self._tag("Postgres", "docker.io/pgvector/pgvector:pg18")
+
+    def _debian(self, archive: str, packages: str) -> None:
+        bootstrap = (tool("mmdebstrap"), "--quiet", "--variant=minbase", f"--include={packages}")
+        run(*bootstrap, "trixie", archive, cwd=self.folder, env=self.env)
+
+    def _tag(self, file: str, image: str) -> None:
+        command = (tool("buildah"), "bud", *BUILD, f"--file={file}", f"--tag={image}", ".")
+        run(*command, cwd=self.folder, env=self.env)
 
     def remove(self) -> None:
         """Remove the store, with what is still mounted in it."""

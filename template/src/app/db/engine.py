@@ -113,7 +113,7 @@ def _unavailable(why: str) -> Unavailable:
 
 @asynccontextmanager
 async def open_database(
-    settings: DatabaseSettings, *, wait_seconds: float = 5
+    settings: DatabaseSettings, *, wait_seconds: float = 30
 ) -> AsyncGenerator[Database]:
     """Give the database that `settings` name, or an embedded one; nothing is started yet.
 

@@ -6,6 +6,7 @@ process at a time; the service itself does so only for the Postgres that comes w
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import sleep
@@ -62,6 +63,9 @@ def new_migration(package: str, message: str, *, packages: Path = PACKAGES) -> P
 
 
 def _migrate(url: str, packages: Path) -> None:
+    # They tell each thing they do.
+    for name in ("alembic", "dbos"):
+        logging.getLogger(name).setLevel("WARNING")
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     try:
         # Outside of a transaction, for which an index that is built concurrently would wait.

@@ -26,7 +26,7 @@ from app.errors import ServiceError, Unavailable
 T = TypeVar("T")
 _log = structlog.stdlib.get_logger("app.rag")
 # A process that ends while it works on a document may have ended because of it.
-_MOST_ATTEMPTS: Final = 5
+_MOST_ATTEMPTS: Final = 10
 _ENDED: Final = "The service ended each time it worked on this: send it in parts, or as text."
 _UNKNOWN: Final = "Something failed here; the logs of the worker have it."
 

@@ -128,8 +128,8 @@ def search_sql(generation: Generation, *, filtered: bool) -> str:
 # The question's lexemes, any of which may match. How many chunks hold one is known from the
 # statistics that Postgres keeps; ranking all that hold a common one would cost most and say least.
 # One that is missing there is rarer than the rarest: about a quarter of it, and never so many that
-# four of them are too many. The plan is made for the values: it depends on how many chunks a
-# principal has, and a word is in.
+# four of them are too many. The plan is made for the values, as how many chunks a principal has
+# decides it, and pages cost what they do in memory: else long vectors are all read, one by one.
 _PREPARE = """
     WITH statistics AS (
         SELECT lexeme, frequency * (
@@ -150,5 +150,6 @@ _PREPARE = """
     SELECT string_agg(quote_literal(lexeme), ' | ') AS wanted,
         set_config('hnsw.ef_search', :ef_search, true),
         set_config('hnsw.iterative_scan', 'strict_order', true),
-        set_config('plan_cache_mode', 'force_custom_plan', true)
+        set_config('plan_cache_mode', 'force_custom_plan', true),
+        set_config('random_page_cost', '1.1', true)
     FROM rarest WHERE chunks <= :ranked_chunks"""

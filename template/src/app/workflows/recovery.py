@@ -54,7 +54,7 @@ async def _requeue(executor: str) -> None:
         by_queue[workflow.queue_name].append(workflow.workflow_id)
     for queue, ids in by_queue.items():
         await DBOS.resume_workflows_async(ids, queue_name=queue)
-    _log.warning("workflows of a dead process are queued again", count=len(left))
+    _log.warning("workflows of a process that has ended are queued again", count=len(left))
 
 
 @asynccontextmanager

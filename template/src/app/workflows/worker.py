@@ -16,6 +16,8 @@ from typing import Any
 
 import structlog
 from dbos import DBOS, DBOSConfig
+from dbos import error as dbos
+from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database
 from app.workflows.queue import VERSION
@@ -73,6 +75,9 @@ class Worker:
             except ServiceError as error:
                 self._problem = error.detail
                 _log.warning("the worker cannot work", why=self._problem)
+            except DBAPIError as error:
+                self._problem = "The database cannot be used."
+                _log.warning("the worker cannot work", error=type(error).__name__)
             except Exception:
                 self._problem = "The worker failed; its logs say why."
                 _log.exception("the worker failed")
@@ -111,6 +116,7 @@ class Worker:
         DBOS(config=config)
         logs = logging.getLogger("dbos")
         logs.handlers, logs.propagate = [], True
+        logs.addFilter(_is_no_removal)
         for workflow in self._workflows:
             DBOS.workflow(name=workflow.name)(self._noted(workflow.run))
         DBOS.listen_queues([workflow.name for workflow in self._workflows])
@@ -138,3 +144,9 @@ class Worker:
         # DBOS had put its own threads in their place, and has ended those.
         loop.set_default_executor(threads)
         await stopping
+
+
+def _is_no_removal(record: logging.LogRecord) -> bool:
+    """Drop the error that DBOS logs for a workflow that was removed while it ran."""
+    removed = dbos.DBOSAwaitedWorkflowCancelledError | dbos.DBOSNonExistentWorkflowError
+    return not (record.exc_info and isinstance(record.exc_info[1], removed))
