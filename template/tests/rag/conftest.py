@@ -13,7 +13,7 @@ from sqlalchemy import text as sql
 
 from app.db.engine import Database, open_database
 from app.db.settings import DatabaseSettings
-from app.rag.documents import Document, Documents, NewDocument
+from app.rag.documents import Documents, NewDocument, StoredDocument
 from app.rag.embed import Embeddings
 from app.rag.index import Index
 from app.rag.offline import OfflineEmbedding
@@ -53,12 +53,12 @@ class Rag:
     settings: RAGSettings
     retriever: Retriever
 
-    async def add(self, text: str, principal: str = "alice", **given: Any) -> Document:
+    async def add(self, text: str, principal: str = "alice", **given: Any) -> StoredDocument:
         """Give a document in."""
         given = {"title": "Notes", "media_type": "text/plain", **given}
         return await self.documents.add(principal, NewDocument(content=text.encode(), **given))
 
-    async def ready(self, text: str, principal: str = "alice", **given: Any) -> Document:
+    async def ready(self, text: str, principal: str = "alice", **given: Any) -> StoredDocument:
         """Give a document in, and ingest it."""
         document = await self.add(text, principal, **given)
         version = newest(document)
@@ -95,7 +95,7 @@ class Rag:
             await connection.execute(sql(statement), values)
 
 
-def newest(document: Document) -> Version:
+def newest(document: StoredDocument) -> Version:
     return Version(str(document.id), document.version)
 
 

@@ -12,7 +12,7 @@ from pydantic_ai.embeddings.result import EmbedInputType
 from pydantic_ai.exceptions import ModelAuthenticationError, ModelConnectionError
 from sqlalchemy import text
 
-from app.rag.documents import Document
+from app.rag.documents import StoredDocument
 from app.rag.ingest import PATIENT, Ingestion
 from app.workflows.worker import Worker
 
@@ -66,7 +66,7 @@ async def working(rag: Rag) -> AsyncIterator[None]:
         yield
 
 
-async def ended(rag: Rag, document: Document) -> Document:
+async def ended(rag: Rag, document: StoredDocument) -> StoredDocument:
     """Wait until a document is ready or has failed."""
 
     async def has_ended() -> bool:
@@ -149,7 +149,7 @@ async def test_a_provider_that_refuses_is_not_asked_again(rag: Rag, model: Scrip
 
 async def test_a_document_that_ends_the_process_each_time_is_given_up(rag: Rag) -> None:
     document = await rag.add("A dog.")
-    await rag.execute("UPDATE rag.versions SET attempts = 5")
+    await rag.execute("UPDATE rag.versions SET attempts = 10")
     async with working(rag):
         failed = await ended(rag, document)
     assert str(failed.error).startswith("The service ended each time it worked on this")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.rag.documents import Document
+from app.rag.documents import StoredDocument
 from app.rag.ingest_files import main
 from app.rag.offline import open_offline
 
@@ -24,10 +24,10 @@ def write(name: str, text: str) -> str:
     return name
 
 
-def documents(url: str, principal: str = "local") -> dict[str, Document]:
+def documents(url: str, principal: str = "local") -> dict[str, StoredDocument]:
     """Return what is in the database, by source."""
 
-    async def read() -> dict[str, Document]:
+    async def read() -> dict[str, StoredDocument]:
         async with open_rag(url) as rag:
             return {found.source_id: found for found in await rag.documents.list(principal)}
 

@@ -38,7 +38,7 @@ class NewDocument(BaseModel, frozen=True):
         return hashlib.sha256(self.content).hexdigest()
 
 
-class Document(BaseModel):
+class StoredDocument(BaseModel):
     """The newest version of a document, and how many chunks of it can be found already."""
 
     id: UUID
@@ -60,7 +60,7 @@ class Documents:
         self._database = database
         self._queue = queue
 
-    async def add(self, principal: str, new: NewDocument) -> Document:
+    async def add(self, principal: str, new: NewDocument) -> StoredDocument:
         """Take a document in, unless it is there already; it is ingested later."""
         async with self._database.begin() as connection:
             key = {"principal": principal, "source": new.source_id or f"sha256:{new.hash}"}
@@ -83,28 +83,28 @@ class Documents:
                 await self._queue.add(connection, INGEST, workflow_id, str(row.id), version)
             return await self._read(connection, principal, row.id)
 
-    async def get(self, principal: str, document_id: UUID) -> Document:
+    async def get(self, principal: str, document_id: UUID) -> StoredDocument:
         """Return a document; raise `NotFound` where the principal has none of this id."""
         async with self._database.begin() as connection:
             return await self._read(connection, principal, document_id)
 
     async def list(
         self, principal: str, *, limit: int = 50, after: UUID | None = None
-    ) -> Sequence[Document]:
+    ) -> Sequence[StoredDocument]:
         """Return up to `limit` documents, the newest first, from behind the document `after`."""
         values = {"principal": principal, "limit": limit, "after": after}
         behind = f"AND (d.created_at, d.id) < {_PLACE}" if after else ""
         query = f"{_SELECT} {behind} ORDER BY d.created_at DESC, d.id DESC LIMIT :limit"
         async with self._database.begin() as connection:
             rows = await connection.execute(text(query), values)
-        return [Document.model_validate(dict(row)) for row in rows.mappings()]
+        return [StoredDocument.model_validate(dict(row)) for row in rows.mappings()]
 
-    async def find(self, principal: str, ids: Sequence[UUID]) -> Sequence[Document]:
+    async def find(self, principal: str, ids: Sequence[UUID]) -> Sequence[StoredDocument]:
         """Return those of the documents `ids` that the principal has."""
         values = {"principal": principal, "ids": list(ids)}
         async with self._database.begin() as connection:
             rows = await connection.execute(text(f"{_SELECT} AND d.id = ANY(:ids)"), values)
-        return [Document.model_validate(dict(row)) for row in rows.mappings()]
+        return [StoredDocument.model_validate(dict(row)) for row in rows.mappings()]
 
     async def delete(self, principal: str, document_id: UUID) -> None:
         """Delete a document with all that was made of it; raise `NotFound` where there is none."""
@@ -115,13 +115,13 @@ class Documents:
             raise _missing(document_id)
         await self._queue.remove(*(_workflow_id(document_id, n + 1) for n in range(version)))
 
-    async def _read(self, connection: AsyncConnection, principal: str, id: UUID) -> Document:
+    async def _read(self, connection: AsyncConnection, principal: str, id: UUID) -> StoredDocument:
         query = text(f"{_SELECT} AND d.id = :id")
         found = await connection.execute(query, {"principal": principal, "id": id})
         row = found.mappings().one_or_none()
         if row is None:
             raise _missing(id)
-        return Document.model_validate(dict(row))
+        return StoredDocument.model_validate(dict(row))
 
 
 def _missing(document_id: UUID) -> NotFound:

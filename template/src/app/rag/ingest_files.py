@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from app.rag.documents import Document, NewDocument
+from app.rag.documents import NewDocument, StoredDocument
 from app.rag.parse import MEDIA_TYPES, UnreadableDocument, media_type_of
 
 from app.errors import ServiceError
@@ -58,7 +58,7 @@ async def _ingest(files: Sequence[Path], principal: str) -> int:
     failures: list[str] = []
     async with open_resources(load_settings()) as resources:
         await resources.index.check()
-        added: list[Document] = []
+        added: list[StoredDocument] = []
         for file in tqdm(files, desc="read", unit="file"):
             try:
                 added.append(await resources.documents.add(principal, _read(file)))
@@ -82,7 +82,9 @@ def _read(file: Path) -> NewDocument:
     )
 
 
-async def _watch(resources: Resources, principal: str, added: Sequence[Document]) -> list[str]:
+async def _watch(
+    resources: Resources, principal: str, added: Sequence[StoredDocument]
+) -> list[str]:
     """Wait for all of them; return what failed, and why."""
     failed: list[str] = []
     pending = {document.id for document in added}

@@ -80,6 +80,7 @@ class Retriever:
                 "language": generation.language,
                 "ranked_chunks": settings.ranked_chunks,
                 "ef_search": str(settings.ef_search),
+                "page_cost": "4" if filter else "1.1",
             }
             words = (await connection.execute(text(_PREPARE), prepare)).one().wanted
             statement = text(search_sql(generation, filtered=bool(filter)))
@@ -129,7 +130,8 @@ def search_sql(generation: Generation, *, filtered: bool) -> str:
 # statistics that Postgres keeps; ranking all that hold a common one would cost most and say least.
 # One that is missing there is rarer than the rarest: about a quarter of it, and never so many that
 # four of them are too many. The plan is made for the values, as how many chunks a principal has
-# decides it, and pages cost what they do in memory: else long vectors are all read, one by one.
+# decides it. Where pages are cheap the index by meaning is used, and else long vectors may all be
+# read; under a filter it would be searched in vain, and reading what the filter keeps is exact.
 _PREPARE = """
     WITH statistics AS (
         SELECT lexeme, frequency * (
@@ -151,5 +153,5 @@ _PREPARE = """
         set_config('hnsw.ef_search', :ef_search, true),
         set_config('hnsw.iterative_scan', 'strict_order', true),
         set_config('plan_cache_mode', 'force_custom_plan', true),
-        set_config('random_page_cost', '1.1', true)
+        set_config('random_page_cost', :page_cost, true)
     FROM rarest WHERE chunks <= :ranked_chunks"""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 
 from app.rag.bodies import DocumentBody, SearchBody, UploadBody
-from app.rag.documents import Document, NewDocument
+from app.rag.documents import NewDocument, StoredDocument
 from app.rag.parse import UnreadableDocument, media_type_of
 from app.rag.retrieve import Passage
 
@@ -46,7 +46,7 @@ router = APIRouter(
 class DocumentList(BaseModel):
     """One page; `after` the last of these comes the next, where there were as many as asked for."""
 
-    documents: list[Document]
+    documents: list[StoredDocument]
 
 
 class SearchResults(BaseModel):
@@ -54,7 +54,7 @@ class SearchResults(BaseModel):
 
 
 @router.post("/documents", status_code=202, openapi_extra=_EITHER)
-async def add_document(request: Request) -> Document:
+async def add_document(request: Request) -> StoredDocument:
     """Take in a text, or an uploaded file (Markdown, HTML, PDF): it is ingested from now on.
 
     What is there already keeps its id; another version of it takes its place once it is ready.
@@ -84,7 +84,7 @@ async def list_documents(
 
 
 @router.get("/documents/{document_id}", responses=problems(404))
-async def read_document(document_id: UUID, request: Request) -> Document:
+async def read_document(document_id: UUID, request: Request) -> StoredDocument:
     """Say how far a document is."""
     return await _resources(request).documents.get(request.state.principal, document_id)
 
