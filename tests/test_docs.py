@@ -62,16 +62,15 @@ PRELUDE = """\
 set -eu
 service=
 stop() {
-  if [ -n "$service" ]; then kill -TERM -- "-$service"; wait "$service" || true; fi
+  # uv passes it on: to signal all of the group would do so twice.
+  if [ -n "$service" ]; then kill -TERM "$service"; wait "$service" || true; fi
   service=
 }
 trap stop EXIT
 start() {
   stop
-  set -m  # a process group of its own
   "$@" >"$SERVICE_LOG" 2>&1 &
   service=$!
-  set +m
   for _ in $(seq 300); do
     if curl "http://localhost:$SERVER__PORT/health/live" >/dev/null 2>&1; then return; fi
     kill -0 "$service" || break

@@ -29,11 +29,11 @@ class RAGSettings(BaseModel):
     language: Annotated[str, StringConstraints(pattern=r"^[a-z_]+$")] = "english"
     chunk_tokens: Annotated[int, Field(ge=32, le=2_000)] = 256
     # How many chunks each way of searching contributes before the two are merged.
-    candidates: Annotated[int, Field(ge=10, le=400)] = 50
+    candidates: Annotated[int, Field(ge=10, le=400)] = 30
     # How closely the index by meaning is searched, from `candidates` up; more finds more, slower.
     ef_search: Annotated[int, Field(ge=10, le=1_000)] = 100
     # The words of a question that at most so many chunks hold are searched, the rarest first.
-    ranked_chunks: PositiveInt = 10_000
+    ranked_chunks: PositiveInt = 2_000
 
     def missing_in_production(self) -> list[str]:
         """Name what has to be chosen: changing it later means to make the index again."""

@@ -9,7 +9,7 @@ class WorkerSettings(BaseModel):
     # Whether the service works its own queues; else `poe worker` has to run beside it.
     in_process: bool = True
     # Workflows that one process runs at once.
-    concurrency: PositiveInt = 4
+    concurrency: PositiveInt = 8
     # How often it looks for new ones, and for what dead processes left.
-    poll_seconds: PositiveFloat = 0.5
+    poll_seconds: PositiveFloat = 0.2
     recover_seconds: PositiveFloat = 5

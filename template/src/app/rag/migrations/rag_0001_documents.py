@@ -84,6 +84,8 @@ def upgrade() -> None:
             embedding halfvec NOT NULL,
             FOREIGN KEY (document_id, version) REFERENCES rag.versions ON DELETE CASCADE
         )""")
+    # Beside the row and not in pages of their own, where each that is ranked is read one by one.
+    op.execute("ALTER TABLE rag.chunks ALTER words SET STORAGE MAIN")
     op.execute("CREATE INDEX ON rag.chunks (document_id, version)")
     op.execute("CREATE INDEX ON rag.chunks (principal, generation)")
     op.execute("CREATE INDEX ON rag.chunks USING gin (metadata jsonb_path_ops)")
