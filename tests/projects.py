@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -12,9 +13,11 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -59,12 +62,21 @@ def environment(**extra: str) -> dict[str, str]:
         if name not in dropped and not name.startswith("PYTEST") and not SETTINGS.match(name)
     }
     uv_folder = str(Path(sys.executable).parent)
+    # A pytest in the project would close our own folder to the user that Postgres has under root.
     return {
         **kept,
         "PATH": os.pathsep.join([uv_folder, kept.get("PATH", "")]),
         "UV_PYTHON": sys.executable,
+        "PYTEST_DEBUG_TEMPROOT": _folder_of_other_pytests(),
         **extra,
     }
+
+
+@cache
+def _folder_of_other_pytests() -> str:
+    folder = mkdtemp()
+    atexit.register(rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def run(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> str:

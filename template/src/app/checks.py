@@ -31,13 +31,15 @@ async def check_all(resources: object, *, thorough: bool = False) -> dict[str, t
 
 
 async def _check(resource: Checked, thorough: bool) -> tuple[bool, str]:
+    # What looks closely may start what is not running yet.
+    patience_seconds = _PATIENCE_SECONDS * (6 if thorough else 1)
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(patience_seconds):
             return True, await resource.check(thorough=thorough)
     except ServiceError as error:
         return False, error.detail
     except TimeoutError:
-        return False, f"no answer within {_PATIENCE_SECONDS:.0f} s"
+        return False, f"no answer within {patience_seconds:.0f} s"
     except Exception:
         _log.exception("check failed", resource=type(resource).__name__)
         return False, "failed; the logs say why"

