@@ -152,5 +152,16 @@ def test_the_command_has_nothing_to_stop_where_there_was_never_one(
     assert (code, output) == (0, f"There is no database in {tmp_path / 'data'}.\n")
 
 
-def test_its_folder_keeps_itself_out_of_version_control(folder: Path) -> None:
-    assert (folder.parent / ".gitignore").read_text() == "*\n"
+def test_a_new_folder_keeps_itself_out_of_version_control_and_one_that_was_there_does_not() -> None:
+    with TemporaryDirectory() as there:
+        for folder in (Path(there, "new", "data"), Path(there, "data")):
+            EmbeddedPostgres(folder).leave()
+        assert Path(there, "new", ".gitignore").read_text() == "*\n"
+        assert not Path(there, ".gitignore").exists()
+
+
+def test_it_starts_in_a_folder_whose_name_has_a_space() -> None:
+    with TemporaryDirectory(prefix="with a space") as there:
+        server = EmbeddedPostgres(Path(there) / "data")
+        assert answers(server.url)
+        server.leave()

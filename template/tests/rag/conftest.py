@@ -16,6 +16,7 @@ from app.db.settings import DatabaseSettings
 from app.rag.documents import Documents, NewDocument, StoredDocument
 from app.rag.embed import Embeddings
 from app.rag.index import Index
+from app.rag.ingest import Ingestion
 from app.rag.offline import OfflineEmbedding
 from app.rag.retrieve import Retriever
 from app.rag.settings import RAGSettings
@@ -53,6 +54,11 @@ class Rag:
     settings: RAGSettings
     retriever: Retriever
 
+    @property
+    def splitter(self) -> str:
+        """What made the chunks, as ingestion calls it."""
+        return Ingestion(self.store, self.index, self.embeddings, self.settings).splitter
+
     async def add(self, text: str, principal: str = "alice", **given: Any) -> StoredDocument:
         """Give a document in."""
         given = {"title": "Notes", "media_type": "text/plain", **given}
@@ -72,7 +78,7 @@ class Rag:
         """Split and embed, so that nothing is left but to publish."""
         generation = await self.index.current()
         pieces = split(await self.store.text(version), max_tokens=self.settings.chunk_tokens)
-        await self.store.stage(version, generation, pieces)
+        await self.store.stage(version, generation, pieces, self.splitter)
         staged = await self.store.staged(version, generation, 0, len(pieces))
         vectors = await self.embeddings.documents([piece.text for piece in staged])
         positions = [piece.position for piece in staged]

@@ -130,7 +130,7 @@ async def test_what_is_ingested_meanwhile_is_in_the_new_index_too(rag: Rag, othe
     generation = await other.index.add()
     await rag.ready("A hound.", source_id="pets")
     await rag.ready("A price.")
-    assert not await other.index.activate(generation)
+    assert not await other.index.activate(generation, rag.splitter)
     await rebuild(other)
     assert sorted(await other.texts()) == ["A car.", "A hound.", "A price."]
 
@@ -157,7 +157,7 @@ async def test_a_document_whose_index_was_replaced_on_its_way_is_made_again_and_
     await rag.prepare(newest(document))
     await rebuild(other)
     assert not await rag.store.publish(newest(document), generation)
-    await rag.store.stage(newest(document), generation, [Piece(0, 6, "A car.", ())])
+    await rag.store.stage(newest(document), generation, [Piece(0, 6, "A car.", ())], "none")
     assert (await rag.documents.get("alice", document.id)).status == "queued"
     await other.prepare(newest(document))
     assert await other.store.publish(newest(document), await other.index.current())

@@ -70,23 +70,6 @@ def test_pieces_are_slices_that_cover_all_text_once_and_in_order(
     assert not text[done:].strip()
 
 
-@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_with_an_overlap_pieces_still_cover_all_text(text: str) -> None:
-    done = 0
-    for piece in split(text, max_tokens=64, overlap_tokens=16):
-        assert not text[done : piece.start].strip()
-        assert piece.text == text[piece.start : piece.end]
-        assert estimated_tokens(piece.text) <= 64
-        assert piece.end > done
-        done = piece.end
-    assert not text[done:].strip()
-
-
-def test_an_overlap_repeats_the_end_of_the_piece_before() -> None:
-    first, second, *_ = split(PARAGRAPH * 4, max_tokens=64, overlap_tokens=16)
-    assert second.start < first.end
-
-
 @pytest.mark.parametrize("text", ["", " ", "\n\n\t\n", "\u00a0\u2003"])
 def test_a_blank_text_has_no_pieces(text: str) -> None:
     assert split(text) == []

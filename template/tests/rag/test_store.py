@@ -42,7 +42,8 @@ async def test_what_was_read_takes_the_place_of_what_it_was_read_from(rag: Rag) 
 async def test_pieces_that_are_put_down_again_replace_those_before(rag: Rag) -> None:
     version, generation = newest(await rag.add("A dog.")), await rag.index.current()
     for text in ("A dog.", "A hound."):
-        await rag.store.stage(version, generation, [Piece(0, len(text), text, ("Pets", "Mine"))])
+        pieces = [Piece(0, len(text), text, ("Pets", "Mine"))]
+        await rag.store.stage(version, generation, pieces, "none")
     (staged,) = await rag.store.staged(version, generation, 0, 10)
     assert staged.text == "Notes\nPets\nMine\nA hound."
 
@@ -50,7 +51,7 @@ async def test_pieces_that_are_put_down_again_replace_those_before(rag: Rag) -> 
 async def test_nothing_is_put_down_of_a_version_that_is_gone(rag: Rag) -> None:
     document, generation = await rag.add("A dog."), await rag.index.current()
     await rag.documents.delete("alice", document.id)
-    await rag.store.stage(newest(document), generation, [Piece(0, 6, "A dog.", ())])
+    await rag.store.stage(newest(document), generation, [Piece(0, 6, "A dog.", ())], "none")
     await rag.store.publish(newest(document), generation)
     assert await rag.rows("rag.staged_chunks") == await rag.rows("rag.chunks") == 0
 
@@ -80,7 +81,7 @@ async def test_publishing_that_fails_changes_nothing(rag: Rag) -> None:
     document = await rag.ready("A dog.", source_id="pets")
     version = newest(await rag.add("A hound.", source_id="pets"))
     generation = await rag.index.current()
-    await rag.store.stage(version, generation, [Piece(0, 8, "A hound.", ())])
+    await rag.store.stage(version, generation, [Piece(0, 8, "A hound.", ())], "none")
     with pytest.raises(IntegrityError, match="embedding"):
         await rag.store.publish(version, generation)
     assert await rag.texts() == ["A dog."]
@@ -107,8 +108,10 @@ async def test_a_search_finds_the_old_version_or_the_new_one_and_never_both_or_n
     assert all(len(texts) == 1 and texts[0] in versions for texts in found)
 
 
-async def test_publishing_again_makes_no_second_copy(rag: Rag) -> None:
+@pytest.mark.parametrize("anew", [True, False])
+async def test_publishing_again_makes_no_second_copy_and_loses_none(rag: Rag, anew: bool) -> None:
     version = newest(await rag.ready("A dog."))
-    await rag.prepare(version)
+    if anew:
+        await rag.prepare(version)
     await rag.store.publish(version, await rag.index.current())
     assert await rag.texts() == ["A dog."]

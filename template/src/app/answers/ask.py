@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         asyncio.run(open_and_ask(text, options.principal))
     except (ServiceError, ValueError) as error:
-        parser.exit(1, f"{error}\n")
+        detail = error.detail if isinstance(error, ServiceError) else error
+        parser.exit(1, f"{detail}\n")
     except KeyboardInterrupt:
         parser.exit(130)
 

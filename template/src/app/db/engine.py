@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import structlog
 from psycopg.errors import UndefinedTable
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
@@ -20,6 +21,8 @@ from app.db.migrate import migrate, outdated
 from app.db.settings import DatabaseSettings
 
 from app.errors import Unavailable
+
+_log = structlog.stdlib.get_logger("app.db")
 
 
 class Database:
@@ -44,7 +47,10 @@ class Database:
             async with engine.begin() as connection:
                 yield connection
         except (OperationalError, InterfaceError, NoConnection) as error:
-            why = "no connection is free" if isinstance(error, NoConnection) else "it is not there"
+            busy = isinstance(error, NoConnection)
+            cause = getattr(error, "orig", error)
+            _log.warning("the database cannot be used", error=type(cause).__name__)
+            why = "no connection is free" if busy else "it does not do what is asked"
             raise _unavailable(f"{why}; try again") from error
         except ProgrammingError as error:
             if not isinstance(error.orig, UndefinedTable):
@@ -103,6 +109,8 @@ def _engine(url: str, pool_size: int, wait_seconds: float) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=wait_seconds,
         pool_pre_ping=True,
+        # No error may repeat what people wrote: it could be logged.
+        hide_parameters=True,
         connect_args={"connect_timeout": 5},
     )
 

@@ -7,7 +7,7 @@ process at a time; the service itself does so only for the Postgres that comes w
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import sleep
 from typing import Final
@@ -47,7 +47,8 @@ async def migrate(url: str, packages: Path = PACKAGES) -> None:
 def outdated(connection: Connection, packages: Path = PACKAGES) -> list[str]:
     """Name the chains whose newest migration has not run yet."""
     engine = [] if inspect(connection).has_table("workflow_status", _ENGINE) else [_ENGINE]
-    return engine + [name for name, heads in _heads(packages) if _at(connection, name) != heads]
+    chains = _chains(packages).items()
+    return engine + [name for name, folder in chains if _is_behind(connection, name, folder)]
 
 
 def new_migration(package: str, message: str, *, packages: Path = PACKAGES) -> Path:
@@ -97,9 +98,12 @@ def _config(folder: Path) -> Config:
     return config
 
 
-def _heads(packages: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for name, folder in _chains(packages).items():
-        yield name, tuple(ScriptDirectory.from_config(_config(folder)).get_heads())
+def _is_behind(connection: Connection, chain: str, folder: Path) -> bool:
+    """Say whether migrations of the chain wait; a newer service may have run others as well."""
+    script = ScriptDirectory.from_config(_config(folder))
+    known = {revision.revision for revision in script.walk_revisions()}
+    at = _at(connection, chain)
+    return at != tuple(script.get_heads()) and known.issuperset(at)
 
 
 def _at(connection: Connection, chain: str) -> tuple[str, ...]:

@@ -71,13 +71,13 @@ class Documents:
                 "version": row.version,
                 "hash": new.hash,
                 "title": new.title,
+                "media_type": new.media_type,
                 "metadata": json.dumps(new.metadata),
             }
             if not await connection.scalar(text(_IS_SAME), values):
                 version = await connection.scalar(text(_NEXT_VERSION), values)
-                content = {"content": new.content, "media_type": new.media_type}
                 await connection.execute(
-                    text(_INSERT_VERSION), {**values, **content, "version": version}
+                    text(_INSERT_VERSION), {**values, "content": new.content, "version": version}
                 )
                 workflow_id = _workflow_id(row.id, version)
                 await self._queue.add(connection, INGEST, workflow_id, str(row.id), version)
@@ -91,11 +91,16 @@ class Documents:
     async def list(
         self, principal: str, *, limit: int = 50, after: UUID | None = None
     ) -> Sequence[StoredDocument]:
-        """Return up to `limit` documents, the newest first, from behind the document `after`."""
+        """Return up to `limit` documents, the newest first, from behind the document `after`.
+
+        Raises `NotFound` where there is no such document: nobody can tell what came behind it.
+        """
         values = {"principal": principal, "limit": limit, "after": after}
         behind = f"AND (d.created_at, d.id) < {_PLACE}" if after else ""
         query = f"{_SELECT} {behind} ORDER BY d.created_at DESC, d.id DESC LIMIT :limit"
         async with self._database.begin() as connection:
+            if after:
+                await self._read(connection, principal, after)
             rows = await connection.execute(text(query), values)
         return [StoredDocument.model_validate(dict(row)) for row in rows.mappings()]
 
@@ -111,9 +116,10 @@ class Documents:
         async with self._database.begin() as connection:
             values = {"principal": principal, "id": document_id}
             version = await connection.scalar(text(_DELETE), values)
-        if version is None:
-            raise _missing(document_id)
-        await self._queue.remove(*(_workflow_id(document_id, n + 1) for n in range(version)))
+            if version is None:
+                raise _missing(document_id)
+            # Where this fails nothing is deleted, and it can be tried again.
+            await self._queue.remove(*(_workflow_id(document_id, n + 1) for n in range(version)))
 
     async def _read(self, connection: AsyncConnection, principal: str, id: UUID) -> StoredDocument:
         query = text(f"{_SELECT} AND d.id = :id")
@@ -139,7 +145,7 @@ _FIND_OR_MAKE = """
 _IS_SAME = """
     SELECT true FROM rag.versions
     WHERE document_id = :id AND version = :version AND status <> 'failed' AND hash = :hash
-        AND title = :title AND metadata = CAST(:metadata AS jsonb)"""
+        AND title = :title AND media_type = :media_type AND metadata = CAST(:metadata AS jsonb)"""
 _NEXT_VERSION = "UPDATE rag.documents SET version = version + 1 WHERE id = :id RETURNING version"
 _INSERT_VERSION = """
     INSERT INTO rag.versions (document_id, version, hash, title, media_type, metadata, content)

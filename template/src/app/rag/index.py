@@ -5,7 +5,7 @@ one is active. Another one is built beside it, and takes its place at once when 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -82,7 +82,7 @@ class Index:
                 return found
         first = await self.add()
         async with self._database.begin() as connection:
-            await connection.execute(text(_ACTIVATE_FIRST), {"id": first.id})
+            await connection.execute(text(_ACTIVATE), {"id": first.id})
         return await self.current()
 
     async def add(self) -> Generation:
@@ -92,7 +92,14 @@ class Index:
             "dimensions": await self._embeddings.dimensions(),
             "language": self._language,
         }
+        if wanted["dimensions"] > _MOST_DIMENSIONS:
+            detail = (
+                f"its vectors are longer than {_MOST_DIMENSIONS}, the most that an index holds."
+            )
+            raise Unavailable(f"RAG__EMBEDDING_MODEL cannot be {wanted['model']}: {detail}")
         async with self._database.begin() as connection:
+            if not await connection.scalar(text(_IS_LANGUAGE), wanted):
+                raise Unavailable(f"RAG__LANGUAGE: Postgres has no language {self._language!r}.")
             await connection.execute(text("LOCK TABLE rag.generations IN SHARE ROW EXCLUSIVE MODE"))
             waiting = f"{_SELECT} WHERE NOT is_active AND {_IS_WANTED}"
             found = (await connection.execute(text(waiting), wanted)).first()
@@ -101,25 +108,28 @@ class Index:
             await connection.execute(text(generation.index))
         return generation
 
-    async def activate(self, generation: Generation) -> bool:
+    async def activate(self, generation: Generation, splitter: str) -> bool:
         """Let searches read `generation` and delete all others, if no document is missing in it."""
         async with self._database.begin() as connection:
             await connection.execute(text("LOCK TABLE rag.versions IN SHARE MODE"))
-            if await connection.scalar(text(_IS_MISSING), {"id": generation.id}):
+            values = {"id": generation.id, "splitter": splitter}
+            if await connection.scalar(text(_IS_MISSING), values):
                 return False
             old = await connection.scalars(text(_DELETE_OTHERS), {"id": generation.id})
             for other in old.all():
                 await connection.execute(text(f"DROP INDEX IF EXISTS rag.chunks_of_{other}"))
-            await connection.execute(text(_ACTIVATE_FIRST), {"id": generation.id})
+            await connection.execute(text(_ACTIVATE), {"id": generation.id})
         return True
 
 
+_MOST_DIMENSIONS: Final = 4_000
+_IS_LANGUAGE = "SELECT true FROM pg_ts_config WHERE cfgname = :language"
 _SELECT = "SELECT id, model, dimensions, language FROM rag.generations"
 _IS_WANTED = "model = :model AND dimensions = :dimensions AND language = :language"
 _INSERT = """
     INSERT INTO rag.generations (model, dimensions, language)
     VALUES (:model, :dimensions, :language) RETURNING id, model, dimensions, language"""
-_ACTIVATE_FIRST = """
+_ACTIVATE = """
     UPDATE rag.generations SET is_active = true
     WHERE id = :id AND NOT EXISTS (SELECT FROM rag.generations WHERE is_active)"""
 _DELETE_OTHERS = "DELETE FROM rag.generations WHERE id <> :id RETURNING id"
@@ -128,5 +138,5 @@ MISSING = """
     SELECT v.document_id, v.version FROM rag.versions v
     WHERE v.status = 'ready' AND NOT EXISTS (
         SELECT FROM rag.chunks c WHERE c.document_id = v.document_id AND c.version = v.version
-            AND c.generation = :id)"""
+            AND c.generation = :id AND c.splitter = :splitter)"""
 _IS_MISSING = f"SELECT EXISTS ({MISSING})"

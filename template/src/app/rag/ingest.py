@@ -14,10 +14,10 @@ from dbos import error as dbos
 
 from app.rag.documents import INGEST
 from app.rag.embed import Embeddings
-from app.rag.index import Generation, Index
+from app.rag.index import Generation, Index, OtherIndex
 from app.rag.parse import UnreadableDocument, parse
 from app.rag.settings import RAGSettings
-from app.rag.split import split
+from app.rag.split import SPLITTER, split
 from app.rag.store import Store, Version
 from app.workflows.worker import Workflow
 
@@ -35,7 +35,7 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, ServiceError) and error.status in (429, 503)
 
 
-# Waits for about four minutes in all where a provider or the database is away.
+# Waits for about two minutes in all where a provider or the database is away.
 PATIENT: Final = StepOptions(
     retries_allowed=True,
     interval_seconds=2.0,
@@ -60,6 +60,8 @@ class Ingestion:
         self._index = index
         self._embeddings = embeddings
         self._chunk_tokens = settings.chunk_tokens
+        # What made a chunk: one of another size is another one.
+        self.splitter = f"{SPLITTER}/{settings.chunk_tokens}"
         self._batch_size = settings.embedding_batch_size
         self._patience = patience
         self.workflow = Workflow(INGEST, self.run)
@@ -84,9 +86,6 @@ class Ingestion:
             reason = _reason(error)
             _log.warning("document failed", document_id=document_id, reason=reason)
             await _patiently(lambda: self._store.fail(version, reason))
-        except dbos.DBOSException:
-            # It was cancelled, or another worker has it: that is no fault of the document.
-            raise
         except Exception:
             await _patiently(lambda: self._store.fail(version, _UNKNOWN))
             raise
@@ -98,8 +97,8 @@ class Ingestion:
         `ServiceError` of the model ends it.
         """
         generation = await self._index.add()
-        while not await self._index.activate(generation):
-            left = await self._store.missing(generation)
+        while not await self._index.activate(generation, self.splitter):
+            left = await self._store.missing(generation, self.splitter)
             for version in left:
                 count = await self._stage(version, generation, await self._store.text(version))
                 for start in range(0, count, self._batch_size):
@@ -123,13 +122,16 @@ class Ingestion:
             await self._store.save_text(version, await parse(*source))
 
     async def _split(self, version: Version) -> tuple[Generation, int]:
-        generation = await self._index.current()
+        # With another model in the settings than in the index it waits until they fit again.
+        generation = await _patiently(self._index.current, OtherIndex)
         whole = await self._store.text(version)
         return generation, await self._stage(version, generation, whole)
 
     async def _stage(self, version: Version, generation: Generation, whole: str) -> int:
         pieces = await asyncio.to_thread(split, whole, max_tokens=self._chunk_tokens)
-        await self._store.stage(version, generation, pieces)
+        if whole and not pieces:
+            raise UnreadableDocument("The splitter made nothing of it.")
+        await self._store.stage(version, generation, pieces, self.splitter)
         return len(pieces)
 
     async def _embed(self, version: Version, generation: Generation, start: int) -> None:
@@ -139,12 +141,14 @@ class Ingestion:
         await self._store.save_vectors(version, generation, positions, vectors)
 
 
-async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """Call until the database is there; a worker without one is stopped meanwhile."""
+async def _patiently(
+    call: Callable[[], Awaitable[T]], obstacle: type[Unavailable] = Unavailable
+) -> T:
+    """Call until it is possible; without a database the whole worker is stopped meanwhile."""
     while True:
         try:
             return await call()
-        except Unavailable:
+        except obstacle:
             await asyncio.sleep(1)
 
 

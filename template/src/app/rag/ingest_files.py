@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return asyncio.run(_rebuild())
         files = list(dict.fromkeys(file for path in options.paths for file in _files(path)))
         return asyncio.run(_ingest(files, options.principal))
+    except KeyboardInterrupt:
+        parser.exit(130)
     except (ValueError, ServiceError) as error:
         detail = error.detail if isinstance(error, ServiceError) else error
         parser.exit(1, f"{detail}\n")
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _files(path: Path) -> Iterator[Path]:
     """Find what can be read below a folder, without what is hidden; a file has to be readable."""
     if not path.is_dir():
+        if not path.exists() and not path.suffix:
+            raise ValueError(f"There is no {path}.")
         media_type_of(path.name, None)
         yield path
         return
@@ -75,11 +79,16 @@ async def _ingest(files: Sequence[Path], principal: str) -> int:
 
 def _read(file: Path) -> NewDocument:
     return NewDocument(
-        title=file.name,
+        title=_written(file.name),
         content=file.read_bytes(),
         media_type=media_type_of(file.name, None),
-        source_id=file.as_posix(),
+        source_id=_written(file.as_posix()),
     )
+
+
+def _written(name: str) -> str:
+    """Replace what is no letter in any encoding: file names may hold it, Postgres does not."""
+    return name.encode(errors="replace").decode()
 
 
 async def _watch(
@@ -90,12 +99,13 @@ async def _watch(
     pending = {document.id for document in added}
     with tqdm(total=len(pending), desc="ingested", unit="file") as bar:
         while pending:
-            for document in await resources.documents.find(principal, sorted(pending)):
-                if document.status in ("ready", "failed"):
-                    pending.remove(document.id)
-                    bar.update()
-                if document.status == "failed":
-                    failed.append(f"{document.source_id}: {document.error}")
+            asked = set(sorted(pending)[:100])
+            found = await resources.documents.find(principal, sorted(asked))
+            # Also what somebody has deleted meanwhile.
+            done = asked - {d.id for d in found if d.status in ("queued", "running")}
+            failed += [f"{d.source_id}: {d.error}" for d in found if d.status == "failed"]
+            pending -= done
+            bar.update(len(done))
             await resources.worker.check()
             await asyncio.sleep(0.2)
     return failed
@@ -105,7 +115,7 @@ async def _rebuild() -> int:
     async with open_resources(load_settings()) as resources:
         with tqdm(desc="rebuilt", unit="document") as bar:
             generation = await resources.ingestion.rebuild(bar.update)
-    print(f"The index is made with {generation.model}. Start the service again.")
+    print(f"The index is made with {generation.model}: start services with another setting again.")
     return 0
 
 

@@ -72,6 +72,8 @@ class Retriever:
             "candidates": max(settings.candidates, limit),
         }
         async with self._database.begin() as connection:
+            # One state of the index, also where another generation takes its place meanwhile.
+            await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             generation = await self._index.find(connection)
             if generation is None:
                 return []
@@ -142,7 +144,7 @@ _PREPARE = """
     ),
     lexemes AS (
         SELECT lexeme, coalesce(
-            chunks, (SELECT least(min(chunks), :ranked_chunks) / 4 FROM statistics), 0) AS chunks
+            chunks, (SELECT min(least(chunks, :ranked_chunks)) / 4 FROM statistics), 0) AS chunks
         FROM unnest(tsvector_to_array(to_tsvector(CAST(:language AS regconfig), :query))) AS lexeme
         LEFT JOIN statistics USING (lexeme)
     ),

@@ -71,7 +71,7 @@ async def add_document(request: Request) -> StoredDocument:
     return await _resources(request).documents.add(request.state.principal, new)
 
 
-@router.get("/documents")
+@router.get("/documents", responses=problems(404))
 async def list_documents(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,

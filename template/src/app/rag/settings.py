@@ -32,7 +32,8 @@ class RAGSettings(BaseModel):
     candidates: Annotated[int, Field(ge=10, le=400)] = 30
     # How closely the index by meaning is searched, from `candidates` up; more finds more, slower.
     ef_search: Annotated[int, Field(ge=10, le=1_000)] = 100
-    # The words of a question that at most so many chunks hold are searched, the rarest first.
+    # The rarest words of a question are searched, as long as so many chunks hold them together:
+    # of all principals, for that is what Postgres counts.
     ranked_chunks: PositiveInt = 2_000
 
     def missing_in_production(self) -> list[str]:

@@ -42,11 +42,11 @@ def estimated_tokens(text: str) -> int:
     return max(1, -(-len(text.encode()) // 4))
 
 
-def split(text: str, *, max_tokens: int = 256, overlap_tokens: int = 0) -> list[Piece]:
+def split(text: str, *, max_tokens: int = 256) -> list[Piece]:
     """Return pieces of at most `max_tokens` that together hold all of the text, in order."""
     # Room to join a piece that is too small to stand alone, such as a heading, to its neighbour.
     room = max_tokens // 8
-    splitter = MarkdownSplitter.from_callback(estimated_tokens, max_tokens - room, overlap_tokens)
+    splitter = MarkdownSplitter.from_callback(estimated_tokens, max_tokens - room)
     pieces: list[Piece] = []
     for piece in _under_headings(text, list(_chunks(text, splitter))):
         if pieces:

@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from app.db.engine import Database
 from app.rag.embed import Vector
 from app.rag.index import MISSING, Generation
-from app.rag.split import SPLITTER, Piece
+from app.rag.split import Piece
 
 
 class Version(NamedTuple):
@@ -60,20 +60,22 @@ class Store:
         """Return the text; empty where the version is gone."""
         return await self._scalar(f"SELECT text FROM rag.versions {_IS_IT}", version) or ""
 
-    async def stage(self, version: Version, generation: Generation, pieces: list[Piece]) -> None:
-        """Put the pieces of the text down, in place of any that were."""
+    async def stage(
+        self, version: Version, generation: Generation, pieces: list[Piece], splitter: str
+    ) -> None:
+        """Put the pieces that `splitter` made of the text down, in place of any that were."""
         columns = {
             "headings": ["\n".join(piece.headings) for piece in pieces],
             "starts": [piece.start for piece in pieces],
             "ends": [piece.end for piece in pieces],
             "texts": [piece.text for piece in pieces],
         }
-        values = {**version.key, "generation": generation.id, "splitter": SPLITTER, **columns}
+        values = {**version.key, "generation": generation.id, "splitter": splitter, **columns}
         async with self._database.begin() as connection:
-            await connection.execute(text(_UNSTAGE), values)
             is_there = await connection.scalar(text(_KEEP), values)
             wanted = text(f"SELECT true FROM rag.versions {_IS_IT}")
             if is_there and await connection.scalar(wanted, values):
+                await connection.execute(text(_UNSTAGE), values)
                 await connection.execute(text(_STAGE), values)
 
     async def staged(
@@ -95,10 +97,11 @@ class Store:
         values = {"positions": list(positions), "vectors": [vector_text(v) for v in vectors]}
         await self._scalar(_SAVE_VECTORS, version, generation=generation.id, **values)
 
-    async def missing(self, generation: Generation) -> list[Version]:
-        """Return what can be found, but not yet in `generation`."""
+    async def missing(self, generation: Generation, splitter: str) -> list[Version]:
+        """Return what can be found, but not yet in `generation`, split so."""
+        values = {"id": generation.id, "splitter": splitter}
         async with self._database.begin() as connection:
-            rows = await connection.execute(text(MISSING), {"id": generation.id})
+            rows = await connection.execute(text(MISSING), values)
         return [Version(str(row.document_id), row.version) for row in rows]
 
     async def publish(self, version: Version, generation: Generation) -> bool:
@@ -167,7 +170,10 @@ _SAVE_VECTORS = """
     FROM unnest(CAST(:positions AS int[]), CAST(:vectors AS text[])) AS v (position, embedding)
     WHERE document_id = :id AND version = :version AND generation = :generation
         AND s.position = v.position"""
-_DROP_SAME = f"DELETE FROM rag.chunks {_IS_IT} AND generation = :generation"
+# Done twice, the second time finds nothing to move, and must not drop what the first has moved.
+_DROP_SAME = f"""
+    DELETE FROM rag.chunks {_IS_IT} AND generation = :generation AND EXISTS (
+        SELECT FROM rag.staged_chunks {_IS_IT} AND generation = :generation)"""
 _MOVE = """
     INSERT INTO rag.chunks (
         document_id, version, generation, principal, hash, splitter, metadata, position, headings,

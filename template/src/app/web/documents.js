@@ -363,5 +363,11 @@ form.addEventListener("submit", (event) => {
 ask.addEventListener("click", (event) => event.detail > 1 && event.preventDefault());
 stop.addEventListener("click", (event) => event.detail > 1 || running?.abort());
 
-document.addEventListener("newkey", refresh);
+document.addEventListener("newkey", () => {
+  // What is shown belongs to whoever had the key before.
+  [...known.keys()].forEach(forget);
+  result.replaceChildren();
+  errors.replaceChildren();
+  refresh();
+});
 refresh();

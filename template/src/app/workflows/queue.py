@@ -24,6 +24,7 @@ class Queue:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._client: DBOSClient | None = None
+        self._opening = asyncio.Lock()
 
     async def add(
         self, connection: AsyncConnection, workflow: str, workflow_id: str, *arguments: Any
@@ -50,16 +51,19 @@ class Queue:
             self._client.destroy()
 
     async def _open(self) -> DBOSClient:
-        if not self._client:
-            url = (await self._database.url()).render_as_string(hide_password=False)
-            self._client = await asyncio.to_thread(
-                DBOSClient,
-                system_database_url=url,
-                system_database_pool_size=1,
-                lazy=True,
-                retry_connection_errors=False,
-            )
+        async with self._opening:
+            self._client = self._client or await self._connect()
         return self._client
+
+    async def _connect(self) -> DBOSClient:
+        url = (await self._database.url()).render_as_string(hide_password=False)
+        return await asyncio.to_thread(
+            DBOSClient,
+            system_database_url=url,
+            system_database_pool_size=1,
+            lazy=True,
+            retry_connection_errors=False,
+        )
 
 
 @contextmanager

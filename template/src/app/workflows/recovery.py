@@ -60,7 +60,9 @@ async def _requeue(executor: str) -> None:
 @asynccontextmanager
 async def present(url: URL, executor: str) -> AsyncGenerator[Presence]:
     """Hold the lock of `executor` on a connection of its own to the Postgres at `url`."""
-    engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = create_async_engine(
+        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True
+    )
     async with engine.connect() as connection:
         presence = Presence(connection, executor)
         await presence.show()

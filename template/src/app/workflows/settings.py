@@ -8,8 +8,9 @@ class WorkerSettings(BaseModel):
 
     # Whether the service works its own queues; else `poe worker` has to run beside it.
     in_process: bool = True
-    # Workflows that one process runs at once.
+    # Workflows that one process runs at once. This and how often it looks for new ones are stored
+    # with the queue: the process that started last decides for all.
     concurrency: PositiveInt = 8
-    # How often it looks for new ones, and for what dead processes left.
     poll_seconds: PositiveFloat = 0.2
+    # How often it looks for what dead processes left.
     recover_seconds: PositiveFloat = 5

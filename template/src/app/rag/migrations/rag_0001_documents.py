@@ -46,7 +46,6 @@ def upgrade() -> None:
             stage text NOT NULL DEFAULT 'queued',
             error text,
             attempts int NOT NULL DEFAULT 0,
-            created_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (document_id, version)
         )""")
     # What is being made of a version: it moves to `chunks` as a whole, or not at all.
