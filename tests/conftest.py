@@ -32,8 +32,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the slow and the system tests too")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the marked tests out, unless asked for all or for one of the marks."""
+    for item in items:
+        # One worker takes all tests of one project, and renders it once.
+        answers = getattr(getattr(item, "callspec", None), "params", {}).get("answers")
+        if answers and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(label(answers)))
     # The longest first: no worker is left alone with one in the end.
     items.sort(key=lambda item: item.path.stem not in ("test_update", "test_text", "test_howto"))
     if config.option.all or any(mark in config.option.markexpr for mark in MARKS):

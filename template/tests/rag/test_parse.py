@@ -112,7 +112,9 @@ async def test_html_is_decoded_as_it_says(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"<div>" * 50_000 + b"x", b"<![no such thing", b"<!--" * 100_000]
+    "content",
+    [b"<div>" * 50_000 + b"x", b"<![no such thing", b"<!--" * 100_000],
+    ids=["deep", "broken", "comments"],
 )
 async def test_html_in_which_nothing_can_be_seen_is_unreadable(content: bytes) -> None:
     with pytest.raises(UnreadableDocument, match="no text"):
@@ -126,6 +128,7 @@ async def test_html_in_which_nothing_can_be_seen_is_unreadable(content: bytes) -
         (b"<table>" * 5_000 + b"x", "x"),
         (b"<a " + b"x=1 " * 200_000 + b">x</a>", "x"),
     ],
+    ids=["number", "tables", "attributes"],
 )
 async def test_hostile_html_is_read_as_far_as_that_goes(content: bytes, text: str) -> None:
     assert text in await parse(content, "text/html")

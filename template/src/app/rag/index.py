@@ -80,13 +80,17 @@ class Index:
         async with self._database.begin() as connection:
             if found := await self.find(connection):
                 return found
-        first = await self.add()
+        first = await self.add(first=True)
         async with self._database.begin() as connection:
             await connection.execute(text(_ACTIVATE), {"id": first.id})
         return await self.current()
 
-    async def add(self) -> Generation:
-        """Return the generation of the configured model that waits to be active, or a new one."""
+    async def add(self, *, first: bool = False) -> Generation:
+        """Return the generation of the configured model that waits to be active, or a new one.
+
+        The `first` may have become active meanwhile. Raises `Unavailable` for settings of which no
+        index can be made.
+        """
         wanted: dict[str, Any] = {
             "model": self._embeddings.model,
             "dimensions": await self._embeddings.dimensions(),
@@ -101,7 +105,7 @@ class Index:
             if not await connection.scalar(text(_IS_LANGUAGE), wanted):
                 raise Unavailable(f"RAG__LANGUAGE: Postgres has no language {self._language!r}.")
             await connection.execute(text("LOCK TABLE rag.generations IN SHARE ROW EXCLUSIVE MODE"))
-            waiting = f"{_SELECT} WHERE NOT is_active AND {_IS_WANTED}"
+            waiting = f"{_SELECT} WHERE {_IS_WANTED}" + ("" if first else " AND NOT is_active")
             found = (await connection.execute(text(waiting), wanted)).first()
             found = found or (await connection.execute(text(_INSERT), wanted)).one()
             generation = Generation(*found)

@@ -136,12 +136,14 @@ class Worker:
         """Break off what runs: nothing of it may go on when the database has been closed."""
         threads = ThreadPoolExecutor()
         loop = asyncio.get_running_loop()
+        # DBOS has put its own threads in their place, and ends those.
+        loop.set_default_executor(threads)
         stopping = loop.run_in_executor(threads, partial(DBOS.destroy, destroy_registry=True))
         while not stopping.done() or self._tasks:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait({stopping, *self._tasks}, timeout=0.05)
-        # DBOS had put its own threads in their place, and has ended those.
+        # What was still running may have put them back.
         loop.set_default_executor(threads)
         await stopping
 
