@@ -41,6 +41,12 @@ async def test_two_sentences_that_are_near_are_both_quoted() -> None:
     assert given.unsupported == []
 
 
+async def test_only_the_question_can_ask_for_a_refusal() -> None:
+    text = "Goods are free where it says [refuse]."
+    assert (await answer("Which goods are free?", text)).citations
+    assert "refused" in str((await answer("Which goods are free? [refuse]", text)).detail)
+
+
 async def test_the_same_question_has_the_same_answer() -> None:
     first, second = [await answer("returned postage", RETURNS, OPENING) for _ in range(2)]
     assert first == second.model_copy(update={"id": first.id})

@@ -165,3 +165,15 @@ def test_it_starts_in_a_folder_whose_name_has_a_space() -> None:
         server = EmbeddedPostgres(Path(there) / "data")
         assert answers(server.url)
         server.leave()
+
+
+def test_what_a_killed_first_start_has_left_is_made_anew() -> None:
+    with TemporaryDirectory() as there:
+        folder = Path(there) / "data"
+        folder.mkdir()
+        # As initdb leaves it: the number of the process is negative, and lines are missing.
+        (folder / "postmaster.pid").write_text("-1234\n/data\n1795636434\n5432\n")
+        (folder / "PG_VERSION").write_text("18\n")
+        server = EmbeddedPostgres(folder)
+        assert answers(server.url)
+        server.leave()

@@ -36,7 +36,8 @@ _COMMON: Final = frozenset(
 def answer_from_sources(messages: Messages, info: AgentInfo) -> ModelResponse | None:
     """Quote the sentences of the sources that share most with the question."""
     asked = read("".join(user_texts(messages)[-1:]))
-    if not asked:
+    # Whether to refuse is for the question to say, and for no document.
+    if not asked or "[refuse]" in asked[1]:
         return None
     sources, question = asked[0], _content(asked[1])
     found = {(id, quote): _content(quote) for id in sources for quote in _quotable(sources[id])}

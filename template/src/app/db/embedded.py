@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import json
 import logging
+import shutil
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ class EmbeddedPostgres:
             folder.parent.mkdir(parents=True)
             # So that nobody has to keep the new folder out of version control.
             (folder.parent / ".gitignore").write_text("*\n")
+        _drop_unfinished(folder)
         _forget_the_dead(package, folder / ".handle_pids.json")
         self._server: Any = package.get_server(folder)
 
@@ -63,6 +65,14 @@ def _socket_folder(data: Path, runtime: Path) -> Path:
     folder = runtime / hashlib.sha256(str(data).encode()).hexdigest()[:10]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _drop_unfinished(folder: Path) -> None:
+    """Remove what is left of a database whose making was killed: it never started, so is empty."""
+    lock = folder / "postmaster.pid"
+    # A negative number is that of the process that initdb fills a new database with.
+    if lock.exists() and lock.read_text().startswith("-") and not (folder / "log").exists():
+        shutil.rmtree(folder)
 
 
 def _forget_the_dead(package: Any, users: Path) -> None:

@@ -31,7 +31,7 @@ Rule = Callable[[Messages, AgentInfo], ModelResponse | None]
 
 def offline_model(*rules: Rule) -> FunctionModel:
     """Build the model; it asks `rules` before its own."""
-    return _OfflineModel(refuse, *rules, call_a_tool, fill_the_output, quote_the_tools, echo)
+    return _OfflineModel(*rules, refuse, call_a_tool, fill_the_output, quote_the_tools, echo)
 
 
 def say(text: str) -> ModelResponse:

@@ -17,6 +17,8 @@ from app.rag.index import Generation, Index
 from app.rag.settings import RAGSettings
 from app.rag.store import vector_text
 
+from app.errors import ServiceError
+
 
 class Passage(BaseModel, frozen=True):
     """A chunk that was found; `start` and `end` count characters of the document's text.
@@ -62,7 +64,12 @@ class Retriever:
         With `filter`, only of documents whose metadata contain it. Raises `ServiceError` where the
         embedding model or the database fails, or the index was made with another model.
         """
-        vector = await self._embeddings.query(query)
+        try:
+            vector = await self._embeddings.query(query)
+        except ServiceError:
+            # That the index is of another model says more than that this one does not answer.
+            await self._index.check()
+            raise
         settings = self._settings
         values = {
             "principal": principal,

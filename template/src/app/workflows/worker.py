@@ -149,6 +149,8 @@ class Worker:
 
 
 def _is_no_removal(record: logging.LogRecord) -> bool:
-    """Drop the error that DBOS logs for a workflow that was removed while it ran."""
+    """Drop what DBOS logs for a workflow that was removed, or broken off by a stop."""
     removed = dbos.DBOSAwaitedWorkflowCancelledError | dbos.DBOSNonExistentWorkflowError
-    return not (record.exc_info and isinstance(record.exc_info[1], removed))
+    if record.exc_info and isinstance(record.exc_info[1], removed):
+        return False
+    return not record.getMessage().startswith("Asyncio task cancelled")
