@@ -225,7 +225,7 @@ def retrieval(project: Path, told: str, stub: Stub, render: Render) -> None:
     shares = [float(share) for share in re.findall(r"^hit@1: (\d\.\d\d) ", told, re.M)]
     assert len(shares) == 2
     assert shares[-1] >= 0.5
-    assert "The index is made with offline:wordllama-256." in told
+    assert "The index is made with offline:wordllama-256:" in told
     run("uv", "run", "ruff", "check", "measure.py", cwd=project)
     run("uv", "run", "ruff", "format", "--check", "measure.py", cwd=project)
 

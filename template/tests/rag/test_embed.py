@@ -187,7 +187,8 @@ async def test_a_provider_that_is_silent_for_too_long_is_unavailable(
 ) -> None:
     gate = threading.Event()
     stub.script(Reply(gate=gate))
-    async with opened(attempts=1, timeout_seconds=0.05) as embeddings:
+    # Long enough for the request to reach the stub while other tests keep the machine busy.
+    async with opened(attempts=1, timeout_seconds=0.5) as embeddings:
         with pytest.raises(Unavailable):
             await embeddings.query("hello")
     gate.set()
