@@ -208,7 +208,9 @@ def test_an_updated_project_is_green(template: Path, tmp_path: Path) -> None:
         update(project, None if not answers else VcsRef.CURRENT, **answers)
         run("uv", "sync", "--quiet", cwd=project)
         run("uv", "run", "poe", "check", cwd=project)
-        run("uv", "run", "poe", "test", cwd=project)
+        # After the first update it has what it has in the end.
+        if answers:
+            run("uv", "run", "poe", "test", cwd=project)
         commit(project, f"updated {answers}")
     with serving(project) as address:
         assert request(f"{address}/orders") == (200, {"currency": "EUR"})
