@@ -79,7 +79,8 @@ async def through_the_queue(url: str) -> float:
 
 async def measure(url: str, library: Library, dimensions: int) -> dict[str, Any]:
     # One connection, so that it is known whose CPU time counts.
-    database, model = Database(DatabaseSettings(url=url, pool_size=1)), Known()
+    settings = DatabaseSettings(url=url, pool_size=1)
+    database, model = Database(settings, wait_seconds=30), Known()
     model.vector = [1.0] * dimensions
     embeddings = Embeddings(model, timeout_seconds=30, attempts=1, batch_size=64)
     index = Index(database, embeddings, "english")
