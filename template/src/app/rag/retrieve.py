@@ -6,7 +6,7 @@ ranks are comparable across methods, scores are not.
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from sqlalchemy import text
@@ -84,24 +84,33 @@ class Retriever:
             generation = await self._index.find(connection)
             if generation is None:
                 return []
+            which = _which(generation, filtered=bool(filter))
+            few = bool(filter) and await connection.scalar(text(_keeps_few(which)), values)
             prepare = {
                 "query": query.replace("\0", " "),
                 "language": generation.language,
                 "ranked_chunks": settings.ranked_chunks,
                 "ef_search": str(settings.ef_search),
-                "page_cost": "4" if filter else "1.1",
+                "indexed": "off" if few else "on",
             }
             words = (await connection.execute(text(_PREPARE), prepare)).one().wanted
-            statement = text(search_sql(generation, filtered=bool(filter)))
+            statement = text(search_sql(generation, which))
             rows = await connection.execute(statement, {**values, "words": words})
         return [Passage.model_validate(dict(row)) for row in rows.mappings()]
 
 
-def search_sql(generation: Generation, *, filtered: bool) -> str:
-    """Write the statement that searches `generation`: both of its constants pick the index."""
+def _which(generation: Generation, *, filtered: bool) -> str:
     which = f"generation = {generation.id} AND principal = :principal"
-    if filtered:
-        which += " AND metadata @> CAST(:filter AS jsonb)"
+    return f"{which} AND metadata @> CAST(:filter AS jsonb)" if filtered else which
+
+
+def _keeps_few(which: str) -> str:
+    kept = f"SELECT FROM rag.chunks WHERE {which} LIMIT {_FEW}"
+    return f"SELECT count(*) < {_FEW} FROM ({kept}) AS kept"
+
+
+def search_sql(generation: Generation, which: str) -> str:
+    """Write the statement that searches `generation`: both of its constants pick the index."""
     vector = generation.vector
     return f"""
     WITH by_meaning AS (
@@ -135,12 +144,15 @@ def search_sql(generation: Generation, *, filtered: bool) -> str:
     ORDER BY merged.score DESC, merged.meaning DESC NULLS LAST, c.id"""
 
 
+# So many vectors are compared one by one as quickly as an index finds the nearest of them.
+_FEW: Final = 4_000
 # The question's lexemes, any of which may match. How many chunks hold one is known from the
 # statistics that Postgres keeps; ranking all that hold a common one would cost most and say least.
 # One that is missing there is rarer than the rarest: about a quarter of it, and never so many that
 # four of them are too many. The plan is made for the values, as how many chunks a principal has
 # decides it. Where pages are cheap the index by meaning is used, and else long vectors may all be
-# read; under a filter it would be searched in vain, and reading what the filter keeps is exact.
+# read. It is read in order, which is forbidden where a filter keeps few: it would be searched in
+# vain, and reading all that is kept is exact.
 _PREPARE = """
     WITH statistics AS (
         SELECT lexeme, frequency * (
@@ -162,5 +174,6 @@ _PREPARE = """
         set_config('hnsw.ef_search', :ef_search, true),
         set_config('hnsw.iterative_scan', 'strict_order', true),
         set_config('plan_cache_mode', 'force_custom_plan', true),
-        set_config('random_page_cost', :page_cost, true)
+        set_config('random_page_cost', '1.1', true),
+        set_config('enable_indexscan', :indexed, true)
     FROM rarest WHERE chunks <= :ranked_chunks"""
