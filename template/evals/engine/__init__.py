@@ -1,0 +1,1 @@
+"""What runs the evals: cases, statistics, the gate and the reports."""
