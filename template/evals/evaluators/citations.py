@@ -1,0 +1,87 @@
+"""Whether an answer from documents says what they say, and shows where."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+from pydantic_evals.evaluators import EvaluationReason, Evaluator, EvaluatorContext
+
+from evals.engine.eval import About
+from evals.evaluators.groundedness import claims, screen
+from evals.evaluators.text import plain
+
+
+class Cited(BaseModel, extra="forbid"):
+    """A quote, the title of its document, and the passage that it is from."""
+
+    title: str
+    quote: str = ""
+    passage: str = ""
+
+
+class Answered(BaseModel, extra="forbid"):
+    """What was answered; or, of a case, what is expected: `says`, each of it, and `cites`."""
+
+    text: str = ""
+    cites: list[Cited] = []
+    unsupported: list[str] = []
+    abstains: bool = False
+    says: list[str] = []
+
+
+Context = EvaluatorContext[str, Answered, About]
+
+
+def _expected(ctx: Context) -> Answered:
+    return ctx.expected_output or Answered()
+
+
+@dataclass(repr=False)
+class Abstains(Evaluator[str, Answered, About]):
+    """It gives no answer where the documents have none, and one where they have."""
+
+    def evaluate(self, ctx: Context) -> EvaluationReason:
+        reason = "it abstains" if ctx.output.abstains else "it answers"
+        return EvaluationReason(ctx.output.abstains == _expected(ctx).abstains, reason)
+
+
+@dataclass(repr=False)
+class Says(Evaluator[str, Answered, About]):
+    """It says what is expected, each of it, whatever else it says."""
+
+    def evaluate(self, ctx: Context) -> EvaluationReason:
+        said = plain(ctx.output.text)
+        missing = [words for words in _expected(ctx).says if plain(words) not in said]
+        return EvaluationReason(not missing, f"it does not say {', '.join(map(repr, missing))}")
+
+
+@dataclass(repr=False)
+class Cites(Evaluator[str, Answered, About]):
+    """It cites the documents that it should, maybe others too, and each quote is in its passage."""
+
+    def evaluate(self, ctx: Context) -> dict[str, EvaluationReason]:
+        cited = ctx.output.cites
+        missing = {one.title for one in _expected(ctx).cites} - {one.title for one in cited}
+        broken = [one.quote for one in cited if plain(one.quote) not in plain(one.passage)]
+        return {
+            "Cites": EvaluationReason(not missing, f"not cited: {', '.join(sorted(missing))}"),
+            "quotes hold": EvaluationReason(not broken, f"in no passage: {broken}"),
+        }
+
+
+@dataclass(repr=False)
+class Grounded(Evaluator[str, Answered, About]):
+    """Each sentence is supported: it has a citation that holds, and the screen flags nothing.
+
+    The screen compares words, numbers, names and negations (`groundedness.py`): a free paraphrase
+    is flagged too, so the share of flagged sentences is a score, and no case fails by it.
+    """
+
+    def evaluate(self, ctx: Context) -> dict[str, float | EvaluationReason]:
+        lacking = ctx.output.unsupported
+        passages = [one.passage for one in ctx.output.cites]
+        said = [] if ctx.output.abstains else claims(ctx.output.text)
+        flagged = [sentence for sentence in said if not screen(sentence, passages).grounded]
+        return {
+            "Supported": EvaluationReason(not lacking, f"without support: {lacking}"),
+            "grounded": 1 - len(flagged) / len(said) if said else 1.0,
+        }
