@@ -19,18 +19,20 @@ class Choice(NamedTuple):
     values: tuple[str, ...]
 
 
-CAPABILITIES = ("llm", "rag", "docker", "ci")
+CAPABILITIES = ("llm", "rag", "evals", "docker", "ci")
 CHOICES = {
     "llm_provider": Choice("llm", ("openai", "anthropic", "both")),
     "ci_provider": Choice("ci", ("github", "gitlab")),
 }
 # Capabilities that change none of src, tests and pyproject.toml.
 AROUND_THE_SERVICE = ("docker", "ci")
+# It changes nothing of src, and of the others' tests nothing.
+BESIDE_THE_SERVICE = "evals"
 
 
 def is_valid(answers: Answers) -> bool:
     """Tell whether these capabilities can stand together."""
-    return True
+    return bool(not answers["evals"] or answers["llm"] or answers["rag"])
 
 
 def combinations() -> list[Answers]:
@@ -47,8 +49,11 @@ def combinations() -> list[Answers]:
 VALID = [answers for answers in combinations() if is_valid(answers)]
 FULL = VALID[0]
 MINIMAL: Answers = dict.fromkeys(CAPABILITIES, False)
-# Each distinct set of src, tests and pyproject.toml; test_ownership.py holds that these are all.
-SERVICES = [answers for answers in VALID if not any(answers[name] for name in AROUND_THE_SERVICE)]
+# Each distinct set of src and of tests; test_ownership.py holds that these are all.
+_BARE = [answers for answers in VALID if not any(answers[name] for name in AROUND_THE_SERVICE)]
+SERVICES = [answers for answers in _BARE if not answers[BESIDE_THE_SERVICE]]
+# The same again, with evals.
+WITH_EVALS = [answers for answers in _BARE if answers[BESIDE_THE_SERVICE]]
 
 
 def label(answers: Answers) -> str:

@@ -26,6 +26,7 @@ import yaml
 
 UNTRACKED = {
     ".data",
+    ".evals",
     ".git",
     ".venv",
     "__pycache__",

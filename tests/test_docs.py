@@ -28,7 +28,7 @@ from projects import commit, edit, environment, git, python, run, tree
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 # Blocks in these languages are run, the others hold no command.
 RUN = {"sh", "python"}
-SHOWN = {"diff", "text", "toml"}
+SHOWN = {"diff", "text", "toml", "yaml"}
 
 # --- What the commands need -------------------------------------------------------------------
 
@@ -55,6 +55,7 @@ HOWTO = {
     for name in (
         *("anthropic", "classify", "endpoints", "extract", "openai", "prompts", "providers"),
         *("answers", "database", "documents", "parser", "retrieval", "splitter"),
+        *("evals", "judge"),
     )
 }
 
@@ -145,7 +146,7 @@ def dead_links(root: Path) -> Iterator[str]:
 
 # Paths that a page names although they are not there, because somebody is told to make them.
 MADE = re.compile(
-    r"\.env|.*\.env|\.data/.*|uv\.lock|\.rej|(.*/)?2\.md|src/app/orders/.*|routes\.py|.*NAME.*|.*\.md\.jinja"
+    r"\.env|.*\.env|\.data/.*|uv\.lock|\.rej|(.*/)?2\.md|src/app/orders/.*|evals/(calibrations|recordings)/?|routes\.py|.*NAME.*|.*\.md\.jinja"
 )
 SUFFIX = re.compile(
     r".*\w\.(py|md|toml|ya?ml|json|jinja|lock|svg|example)|.*/|Dockerfile|\.\w+ignore"

@@ -247,6 +247,26 @@ def splitter(project: Path, told: str, stub: Stub, render: Render) -> None:
     assert chunks == after > before
 
 
+def evals(project: Path, told: str, stub: Stub, render: Render) -> None:
+    assert "8/10" in told or "8 of 10" in told
+    assert "greeting.json is the baseline now" in told
+    assert "Evals passed" in told
+    run("uv", "run", "poe", "check", cwd=project)
+    run("uv", "run", "poe", "test", "tests/evals/test_main.py", cwd=project)
+    edit(project / "evals/greeting.py", 'f"Hello {name.strip()}"', '"Hi"')
+    command = ("uv", "run", "poe", "eval", "greeting")
+    failed = subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
+    assert failed.returncode == 1, failed.stdout
+    assert "by name must pass" in failed.stdout
+
+
+def judge(project: Path, told: str, stub: Stub, render: Render) -> None:
+    assert "does not gate. The judge offline was never calibrated" in told
+    assert "Cohen's kappa" in told
+    assert "The judge offline may not gate" in told
+    assert "chat: 10 of 10 cases pass, then 10" in told
+
+
 Check = Callable[[Path, str, Stub, Render], None]
 CHECKS: dict[str, tuple[Check, Answers]] = {
     "docs/anthropic.md": (anthropic, ANTHROPIC),
@@ -254,7 +274,9 @@ CHECKS: dict[str, tuple[Check, Answers]] = {
     "docs/classify.md": (classify, FULL),
     "docs/documents.md": (documents, SEARCH),
     "docs/endpoints.md": (endpoints, FULL),
+    "docs/evals.md": (evals, SEARCH),
     "docs/extract.md": (extract, BOTH),
+    "docs/judge.md": (judge, without(FULL, "rag")),
     "docs/openai.md": (openai, FULL),
     "docs/parser.md": (parser, SEARCH),
     "docs/prompts.md": (prompts, FULL),

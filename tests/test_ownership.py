@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from hashlib import sha256
 from itertools import combinations
 
@@ -11,12 +12,14 @@ import yaml
 
 from answers import (
     AROUND_THE_SERVICE,
+    BESIDE_THE_SERVICE,
     CAPABILITIES,
     CHOICES,
     FULL,
     MINIMAL,
     SERVICES,
     VALID,
+    WITH_EVALS,
     Answers,
     label,
     without,
@@ -53,7 +56,8 @@ def owners(render: Render, full: Answers) -> dict[str, frozenset[str]]:
 def test_a_file_belongs_to_one_capability_or_to_one_pair(full: Answers, render: Render) -> None:
     owned = owners(render, full)
     assert {name for (name, *more) in owned.values() if not more} == set(CAPABILITIES)
-    assert {path: names for path, names in owned.items() if len(names) > 2} == {}
+    # Evals of what a pair does are theirs and the pair's.
+    assert {path: names for path, names in owned.items() if len(names - {"evals"}) > 2} == {}
 
 
 @pytest.mark.parametrize("full", FULLS, ids=label)
@@ -135,13 +139,21 @@ def test_a_choice_within_a_capability_that_is_off_changes_only_the_answers(
         }
 
 
-def digest(project: dict[str, tuple[int, bytes]]) -> str:
-    """Digest what decides whether the service works: src, tests and pyproject.toml."""
+def digest(project: dict[str, tuple[int, bytes]], *, with_evals: bool = True) -> str:
+    """Digest what decides whether the service works: src, tests and pyproject.toml.
+
+    Without evals it is src, the other tests, and what is installed for the service itself.
+    """
     served = {
         name: text
         for name, (_, text) in project.items()
-        if name.startswith(("src/", "tests/")) or name == "pyproject.toml"
+        if name.startswith(("src/", "tests/")) and not name.startswith("tests/evals/")
     }
+    pyproject = project["pyproject.toml"][1].decode()
+    served["dependencies"] = repr(tomllib.loads(pyproject)["project"]).encode()
+    if with_evals:
+        served |= {n: text for n, (_, text) in project.items() if n.startswith("tests/evals/")}
+        served["pyproject.toml"] = pyproject.encode()
     return sha256(repr(sorted(served.items())).encode()).hexdigest()
 
 
@@ -149,8 +161,17 @@ def digest(project: dict[str, tuple[int, bytes]]) -> str:
 def test_docker_and_ci_leave_the_service_as_it_is(answers: Answers, render: Render) -> None:
     """So each distinct service is in SERVICES, and test_services.py proves them all."""
     plain = without(answers, *AROUND_THE_SERVICE)
-    assert plain in SERVICES
+    assert plain in [*SERVICES, *WITH_EVALS]
     assert digest(tree(render(answers))) == digest(tree(render(plain)))
+
+
+@pytest.mark.parametrize("answers", WITH_EVALS, ids=label)
+def test_evals_leave_the_service_as_it_is(answers: Answers, render: Render) -> None:
+    """Its code, its other tests and its dependencies, so that none of them needs another proof."""
+    plain = without(answers, BESIDE_THE_SERVICE)
+    assert plain in SERVICES
+    digests = {digest(tree(render(each)), with_evals=False) for each in (answers, plain)}
+    assert len(digests) == 1
 
 
 def test_no_two_services_are_the_same(render: Render) -> None:

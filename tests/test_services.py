@@ -13,21 +13,25 @@ from pathlib import Path
 
 import pytest
 
-from answers import FULL, SERVICES, Answers, label
+from answers import FULL, SERVICES, WITH_EVALS, Answers, label
 from conftest import Install, Render
 from projects import postgres, python, request, run, serving, tree
 
+
 # One worker of pytest-xdist takes all tests of one service, and installs it once.
-EVERY_SERVICE = pytest.mark.parametrize(
-    "answers",
-    [
-        pytest.param(answers, id=label(answers), marks=pytest.mark.xdist_group(label(answers)))
-        for answers in SERVICES
-    ],
-)
+def _each(services: list[Answers]) -> pytest.MarkDecorator:
+    groups = {label(answers): answers for answers in services}
+    return pytest.mark.parametrize(
+        "answers",
+        [pytest.param(a, id=n, marks=pytest.mark.xdist_group(n)) for n, a in groups.items()],
+    )
+
+
+EVERY_SERVICE = _each(SERVICES)
+EVERY_SERVICE_WITH_EVALS = _each(WITH_EVALS)
 
 # With the most dependencies.
-LOWEST = next(answers for answers in SERVICES if answers.get("llm_provider") == "both")
+LOWEST = next(answers for answers in WITH_EVALS if answers.get("llm_provider") == "both")
 WATCH_IMPORTS = Path(__file__).with_name("watch_imports.py")
 
 CHAT = """
@@ -81,6 +85,21 @@ def test_a_service_passes_its_own_checks(answers: Answers, install: Install) -> 
 def test_a_service_passes_its_own_tests(answers: Answers, install: Install) -> None:
     project = install(answers)
     run("uv", "run", "poe", "test", cwd=project)
+
+
+@pytest.mark.slow
+@EVERY_SERVICE_WITH_EVALS
+def test_evals_pass_the_checks_their_own_tests_and_the_gate(
+    answers: Answers, install: Install
+) -> None:
+    """The service beside them is one of the others, to the byte (test_ownership.py)."""
+    project = install(answers)
+    before = tree(project)
+    run("uv", "run", "poe", "check", cwd=project)
+    run("uv", "run", "poe", "fix", cwd=project)
+    assert tree(project) == before
+    run("uv", "run", "poe", "test", "tests/evals", cwd=project)
+    assert "Evals passed" in run("uv", "run", "poe", "eval", cwd=project)
 
 
 @pytest.mark.slow

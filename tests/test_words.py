@@ -17,6 +17,7 @@ WORDS = {
     "rag": r"\brag\b|rag_|rag[ -]|embed|retriev|pgvector|postgres|database|psycopg|dbos|alembic"
     r"|sqlalchemy|citation|\bcite|ingest|WORKER__|poe (worker|db|migrate|answer)|vector"
     r"|passages?\b|word-?llama",
+    "evals": r"\bevals\b|poe eval\b|scipy",
     "docker": r"docker|compose\b|container|\bimages?\b|podman|buildah|hadolint",
     "ci": r"github|gitlab|dependabot|renovate|workflow|pipeline|continuous integration"
     r"|(?<!\")\bci\b",
@@ -34,6 +35,8 @@ ALLOWED = {
         r"^\.env\.example.*(offline|another one needs).*|RAG__CHUNK_TOKENS\S*": "likewise",
         r"^docs/splitter.*max_tokens.*": "how long a piece may be",
         r"^pyproject.*(pydantic-ai-slim\[openai\]|tenacity).*": "likewise",
+        r"^(tests/)?evals/(engine|evaluators|__main__|baselines|test_main).*": "as evals may",
+        r"^pyproject.*(pydantic-ai-slim\[evals\]|jinja2).*": "likewise",
     },
     "rag": {
         r"^docs/chat-api.*for embeddings.*": "what the API of others has, and this one has not",
@@ -48,12 +51,14 @@ ALLOWED = {
         r"^(src/app|tests)/(workflows|rag|db)/.*": "a workflow of DBOS is work in steps",
         r"\b(app|tests)[./]workflows\S*|ingestion\.workflow": "likewise",
         r"</?ci\b": "the beginning of a tag that cites",
+        r"^(tests/)?evals/.*": "reports are for whatever pipeline reads them",
     },
     "llm_provider=openai": {
         r".*": "the service's own API is OpenAI's, whoever answers",
     },
     "llm_provider=anthropic": {
         r"^(src/app|tests)/llm/.*": "a choice picks files; what is around them serves every one",
+        r"^(tests/)?evals/evaluators/(test_)?judge.*": "a judge may be anybody's",
     },
 }
 

@@ -45,7 +45,7 @@ class Call:
         self.model_name = response.model_name or self.model_name
         self.outcome = response.finish_reason or "stop"
         self.usage += response.usage
-        price = _price_usd(response)
+        price = price_usd(response)
         self.cost_usd = None if self.cost_usd is None or price is None else self.cost_usd + price
         if self.outcome == "error":
             raise ProviderFailed("The model failed while it answered.")
@@ -113,7 +113,8 @@ def estimated_tokens(texts: Sequence[str]) -> int:
     return sum(len(text.encode(errors="replace")) for text in texts) // 4
 
 
-def _price_usd(response: ModelResponse) -> Decimal | None:
+def price_usd(response: ModelResponse) -> Decimal | None:
+    """Return what an answer costs, by the price list of genai-prices; None where it has none."""
     if response.model_name == OFFLINE:
         return Decimal(0)
     if not response.model_name:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +32,7 @@ class UnknownModel(NotFound):
 class Models:
     """The models that callers may choose from, by id; the configured one comes first."""
 
-    by_id: Mapping[str, Model]
+    by_id: dict[str, Model]
     # Provider -> the client of its SDK.
     clients: Mapping[str, Any]
 
@@ -47,6 +47,10 @@ class Models:
             choice = ", ".join(self.ids)
             raise UnknownModel(f"There is no model {model_id!r}: choose {choice}.", param="model")
         return model
+
+    def put_around(self, around: Callable[[str, Model], Model]) -> None:
+        """Put something around each model, such as what counts or records its answers."""
+        self.by_id.update({id: around(id, model) for id, model in self.by_id.items()})
 
     def announce(self) -> None:
         """Log which models answer; that no real one does is worth a warning."""
@@ -101,7 +105,7 @@ async def open_models(
         retrying = partial(
             RetryingModel, settings=settings, deadline_seconds=deadline_seconds, sleep=sleep
         )
-        alone = {model_id: retrying(built[model_id]) for model_id in ids}
+        alone: dict[str, Model] = {model_id: retrying(built[model_id]) for model_id in ids}
         yield Models(alone | {ids[0]: retrying(*map(built.__getitem__, ids))}, clients)
 
 

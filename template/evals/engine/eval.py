@@ -1,0 +1,81 @@
+"""An eval: what is asked of the service for each case, and how the answers are judged.
+
+`EVAL` in `evals/<name>.py` is one, and `evals/datasets/<name>.yaml` has its cases. The floors are
+for every model: what is reached beyond them is for the baseline to hold.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_evals import Dataset
+from pydantic_evals.evaluators import Evaluator
+from pydantic_evals.reporting import ReportCase
+
+from app.resources import Resources
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+Cases = Sequence[ReportCase[Any, Any, Any]]
+# A title, and rows of cells; the first row is the header.
+Tables = dict[str, list[list[Any]]]
+
+
+class About(BaseModel, extra="forbid"):
+    """What a case says of itself, as `metadata` in a dataset."""
+
+    # What floors are set for, beside "all".
+    slice: str = "all"
+    # It fails the gate by itself.
+    must_pass: bool = False
+
+
+@dataclass(frozen=True)
+class Eval(Generic[In, Out]):
+    """`asked` names the model that answers, and the prompts: version -> digest."""
+
+    dataset: type[Dataset[In, Out, About]]
+    ask: Callable[[Resources, In], Awaitable[Out]]
+    asked: Callable[[Resources], tuple[str, Mapping[str, str]]]
+    evaluators: Sequence[Evaluator[In, Out, About]]
+    # Slice -> the least share of its cases that has to pass; "all" is every case.
+    floors: Mapping[str, float] = field(default_factory=dict)
+    # What a judge is told to ask of an answer, where one is named.
+    rubric: str | None = None
+    # What belongs to no single case, such as a confusion matrix.
+    tables: Callable[[Cases], Tables] = lambda _: {}
+
+    def load(self, path: Path) -> Dataset[In, Out, About]:
+        """Read the cases; raise `ValueError` with a sentence where they cannot be used."""
+        try:
+            dataset = self.dataset.from_file(path)
+        except (OSError, yaml.YAMLError, ValidationError, ValueError, ExceptionGroup) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+        unnamed = sum(not case.name for case in dataset.cases)
+        if unnamed or not dataset.cases:
+            raise ValueError(f"{path} has {unnamed or 'no'} cases without a name: name each.")
+        dataset.evaluators = [*dataset.evaluators, *self.evaluators]
+        return dataset
+
+    def schema(self) -> str:
+        """Return what an editor has to know of the dataset's file, as JSON Schema."""
+        schema = self.dataset.model_json_schema_with_evaluators()
+        # Evaluators are put on in code, where they are checked.
+        for part in (schema, schema["$defs"]["Case"]):
+            for name in ("evaluators", "report_evaluators"):
+                part["properties"].pop(name, None)
+        wanted = _referred({name: part for name, part in schema.items() if name != "$defs"})
+        while more := _referred([schema["$defs"][name] for name in wanted]) - wanted:
+            wanted |= more
+        schema["$defs"] = {name: schema["$defs"][name] for name in sorted(wanted)}
+        return json.dumps(schema, indent=2) + "\n"
+
+
+def _referred(schema: Any) -> set[str]:
+    return set(re.findall(r'"#/\$defs/([^"]+)"', json.dumps(schema)))

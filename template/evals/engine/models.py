@@ -1,0 +1,153 @@
+"""Which models answer and judge, and where their answers are kept: the options of `poe eval`."""
+
+import argparse
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from app.llm import models
+from app.llm.offline import offline_model
+
+from app.settings import Settings
+from evals.engine import calibration
+from evals.engine.eval import Eval
+from evals.engine.offline_judge import judge_by_words
+from evals.engine.recorder import Answers, Mode
+from evals.engine.running import Service, Unanswered
+from evals.evaluators.judge import Judge, Rubric, choose
+
+FOLDER: Final = Path(__file__).parents[1]
+CACHE: Final = Path(".evals/cache")
+LABELLED: Final = FOLDER / "labelled/judge.jsonl"
+CALIBRATIONS: Final = FOLDER / "calibrations"
+# Which model was recorded: one at a time.
+_MODEL: Final = FOLDER / "recordings/model"
+_JUDGED: Final = "judged"
+_log = logging.getLogger("evals")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add what can be chosen of the models."""
+    parser.add_argument("--model", help="ask this model, as LLM__MODEL names it")
+    parser.add_argument(
+        "--prompt", action="append", default=[], metavar="NAME@VERSION", help="use this version"
+    )
+    parser.add_argument(
+        "--max-usd", type=float, metavar="USD", help="stop where new answers have cost so much"
+    )
+    parser.add_argument(
+        "--judge", metavar="MODEL", help="let this model judge what has a rubric: not the one asked"
+    )
+    parser.add_argument(
+        "--judge-itself", action="store_true", help="let a model judge its own answers all the same"
+    )
+    parser.add_argument(
+        "--calibrate", action="store_true", help="measure the judge on evals/labelled/judge.jsonl"
+    )
+    kept = parser.add_mutually_exclusive_group()
+    for mode, what in (
+        ("record", "ask the model, and keep its answers in evals/recordings"),
+        ("replay", "take the answers in evals/recordings, and ask no model"),
+        ("live", "ask the model, also where its answer is in the cache of this machine"),
+    ):
+        kept.add_argument(f"--{mode}", dest="mode", action="store_const", const=mode, help=what)
+    parser.set_defaults(mode="cache")
+
+
+def configured(settings: Settings, options: argparse.Namespace) -> Settings:
+    """Return the settings with the model and the prompts that `options` name."""
+    prompts = dict(_name_and_version(given) for given in options.prompt)
+    chosen: dict[str, object] = {"prompts": {**settings.llm.prompts, **prompts}}
+    model = options.model or (_recorded_model() if options.mode == "replay" else None)
+    if model:
+        # The one that is named, and no other in its place.
+        chosen |= {"model": model, "fallback_models": ()}
+    update: dict[str, object] = {"llm": settings.llm.model_copy(update=chosen)}
+    if options.mode == "replay":
+        # No model is asked, so no key is needed.
+        keys = {f"{provider}_api_key": key for provider, key in settings.provider_keys.items()}
+        update |= {name: key or SecretStr("replayed") for name, key in keys.items()}
+    return settings.model_copy(update=update)
+
+
+@asynccontextmanager
+async def open_models(
+    service: Service, settings: Settings, options: argparse.Namespace
+) -> AsyncGenerator[Service]:
+    """Put around each model what counts, keeps and finds its answers, and open the judge."""
+    mode: Mode = options.mode
+    folder = CACHE if mode in ("cache", "live") else _MODEL.parent
+    answers = Answers(folder, mode, options.max_usd)
+    asked = service.resources.models
+    asked.put_around(answers.around)
+    if mode == "record":
+        _MODEL.parent.mkdir(exist_ok=True)
+        _MODEL.write_text(f"{asked.ids[0]}\n")
+    service = replace(service, spent_usd=lambda: answers.spent_usd)
+    if not (options.judge or options.calibrate):
+        yield service
+        return
+    name = choose(options.judge, asked.ids[0], may_be_generator=options.judge_itself)
+    alone = settings.llm.model_copy(update={"model": name, "fallback_models": ()})
+    async with models.open_models(
+        alone,
+        settings.provider_keys,
+        deadline_seconds=settings.server.request_seconds,
+        offline=offline_model(judge_by_words),
+    ) as opened:
+        opened.put_around(answers.around)
+        judge = Judge(opened.get(), name)
+        labels = calibration.Labels.read(LABELLED)
+        if options.calibrate:
+            print(await _calibrated(judge, labels))
+        yield replace(
+            service,
+            judged=lambda found: _with_judge(found, judge),
+            advisory=_advisory(judge, labels),
+        )
+
+
+def _with_judge(found: Eval[Any, Any], judge: Judge) -> Eval[Any, Any]:
+    if found.rubric is None:
+        return found
+    rubric = Rubric(judge, found.rubric, evaluation_name=_JUDGED)
+    return replace(found, evaluators=[*found.evaluators, rubric])
+
+
+async def _calibrated(judge: Judge, labels: calibration.Labels) -> str:
+    """Measure the judge, keep what was found, and return it as text."""
+    found = await calibration.calibrate(judge, labels)
+    path = calibration.save(found, CALIBRATIONS)
+    rows = [f"{what:<18} {value}" for what, value in found.rows]
+    differ = [f"{d.case.question!r}: {d.critique}" for d in found.disagreements]
+    return "\n".join([*rows, found.why_not() or f"{judge.name} may gate: {path}", *differ])
+
+
+def _advisory(judge: Judge, labels: calibration.Labels) -> frozenset[str]:
+    """Return the judge's check where no case may fail by it; say why."""
+    try:
+        why_not = calibration.load(CALIBRATIONS, judge, labels).why_not()
+    except calibration.NotCalibrated as error:
+        why_not = str(error)
+    if not why_not:
+        return frozenset()
+    _log.warning("The judge does not gate. %s", why_not)
+    return frozenset({_JUDGED})
+
+
+def _recorded_model() -> str:
+    if not _MODEL.exists():
+        raise Unanswered("There are no recordings yet: `poe eval --record --model …` makes them.")
+    return _MODEL.read_text().strip()
+
+
+def _name_and_version(given: str) -> tuple[str, str]:
+    name, at, version = given.partition("@")
+    if not at:
+        raise ValueError(f"--prompt takes NAME@VERSION, such as chat@2, not {given!r}")
+    return name, version

@@ -1,0 +1,165 @@
+"""What a model has answered before: a cache for this machine, and recordings that are committed.
+
+An answer is known by all that decides it: the model, its settings, and the messages with the
+rendered prompt in them. Asked the same twice in a run (`--repeat`), it is another answer.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.settings import ModelSettings
+from pydantic_evals import increment_eval_metric
+
+from app.llm.calls import price_usd
+from app.llm.settings import OFFLINE
+
+from evals.engine.running import Unanswered
+
+Mode = Literal["live", "cache", "record", "replay"]
+_RESPONSE: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
+# What differs between two requests that say the same.
+_INCIDENTAL = {"timestamp", "run_id", "conversation_id", "tool_call_id", "metadata"}
+
+
+@dataclass
+class Answers:
+    """The answers in `folder`, and what asking for new ones has cost."""
+
+    folder: Path
+    mode: Mode = "live"
+    most_usd: float | None = None
+    spent_usd: Decimal = Decimal(0)
+    _asked: Counter[str] = field(default_factory=Counter)
+
+    def around(self, model_id: str, model: Model) -> Model:
+        """Put this around a model; the offline model costs nothing and is asked each time."""
+        if model_id != OFFLINE:
+            return _Recorder(model, model_id, self)
+        if self.mode == "record":
+            raise Unanswered("The offline model is no model to record: name one with --model.")
+        return _Counted(model)
+
+    def find(self, digest: str) -> ModelResponse | None:
+        if self.mode in ("live", "record"):
+            return None
+        path = self._path(digest)
+        if not path.is_file():
+            if self.mode == "replay":
+                raise Unanswered(f"{path} is no recording: make one with `poe eval --record`.")
+            return None
+        try:
+            return _RESPONSE.validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise Unanswered(f"{path} cannot be read: delete it, and record it again.") from error
+
+    def keep(self, digest: str, response: ModelResponse) -> None:
+        if self.mode in ("cache", "record"):
+            path = self._path(digest)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if self.mode == "cache":
+                (self.folder / ".gitignore").write_text("*\n")
+            draft = path.with_suffix(".draft")
+            draft.write_bytes(_RESPONSE.dump_json(response, indent=1) + b"\n")
+            draft.replace(path)
+
+    def pay(self, model_id: str, price: Decimal | None) -> None:
+        """Count what was spent; raise where nobody can tell, and there is a ceiling."""
+        if price is None and self.most_usd is not None:
+            raise Unanswered(f"What {model_id} costs is not known, so --max-usd cannot hold.")
+        self.spent_usd += price or 0
+
+    def refuse_to_overspend(self) -> None:
+        if self.most_usd is not None and self.spent_usd >= self.most_usd:
+            raise Unanswered(
+                f"{self.spent_usd:.4f} USD are spent, and --max-usd allows {self.most_usd:g}."
+            )
+
+    def number(self, digest: str) -> str:
+        """Tell apart the times that the same is asked."""
+        self._asked[digest] += 1
+        return f"{digest}-{self._asked[digest]}"
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / f"{digest}.json"
+
+
+def digest_of(
+    model_id: str,
+    messages: list[ModelMessage],
+    settings: ModelSettings | None,
+    parameters: ModelRequestParameters,
+) -> str:
+    """Return what tells one request from another, on any machine and at any time."""
+    said = _without_incidentals(ModelMessagesTypeAdapter.dump_python(messages, mode="json"))
+    asked = {"model": model_id, "messages": said, "settings": settings, "parameters": parameters}
+    content = json.dumps(asked, sort_keys=True, default=_plain)
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def _without_incidentals(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_incidentals(v) for k, v in value.items() if k not in _INCIDENTAL}
+    return [_without_incidentals(v) for v in value] if isinstance(value, list) else value
+
+
+def _plain(value: object) -> Any:
+    return TypeAdapter(type(value)).dump_python(value, mode="json", fallback=repr)
+
+
+class _Counted(WrapperModel):
+    """Counts tokens and cost for the case that is running."""
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        response = await self.answer(messages, model_settings, model_request_parameters)
+        # Not called as OpenTelemetry calls them, or pydantic-evals adds those of the spans.
+        increment_eval_metric("tokens_in", response.usage.input_tokens)
+        increment_eval_metric("tokens_out", response.usage.output_tokens)
+        price = price_usd(response)
+        increment_eval_metric("unpriced", int(price is None))
+        increment_eval_metric("usd", float(price or 0))
+        return response
+
+    async def answer(
+        self,
+        messages: list[ModelMessage],
+        settings: ModelSettings | None,
+        parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        return await self.wrapped.request(messages, settings, parameters)
+
+
+class _Recorder(_Counted):
+    def __init__(self, wrapped: Model, model_id: str, answers: Answers) -> None:
+        super().__init__(wrapped)
+        self.model_id_asked = model_id
+        self.answers = answers
+
+    async def answer(
+        self,
+        messages: list[ModelMessage],
+        settings: ModelSettings | None,
+        parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        asked = digest_of(self.model_id_asked, messages, settings, parameters)
+        digest = self.answers.number(asked)
+        if found := self.answers.find(digest):
+            return found
+        self.answers.refuse_to_overspend()
+        response = await super().answer(messages, settings, parameters)
+        self.answers.pay(self.model_id_asked, price_usd(response))
+        self.answers.keep(digest, response)
+        return response

@@ -1,0 +1,53 @@
+"""The documents that evals ask about."""
+
+from pathlib import Path
+
+import pytest
+
+from app.resources import Resources, open_resources
+from app.settings import Settings
+from evals.engine.documents import FOLDER, PRINCIPAL, apart, fill, read
+from evals.engine.running import Unanswered
+
+
+@pytest.fixture
+def settings(fresh_database: str) -> Settings:
+    return Settings(_env_file=None, database={"url": fresh_database})
+
+
+async def found(resources: Resources) -> dict[str, int]:
+    """Return each document's title and version."""
+    return {d.title: d.version for d in await resources.documents.list(PRINCIPAL)}
+
+
+async def test_documents_are_as_in_the_folder_whatever_was_there_before(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "one.md").write_text("The shop opens at nine.")
+    (tmp_path / "two.md").write_text("The shop closes at five.")
+    async with open_resources(settings) as resources:
+        await fill(resources, read(tmp_path))
+        assert await found(resources) == {"one.md": 1, "two.md": 1}
+        (tmp_path / "one.md").write_text("The shop opens at ten.")
+        (tmp_path / "two.md").unlink()
+        await fill(resources, read(tmp_path))
+        assert await found(resources) == {"one.md": 2}
+        [passage] = await resources.retriever.retrieve(PRINCIPAL, "When does it open?")
+        assert passage.text == "The shop opens at ten."
+
+
+async def test_a_document_that_cannot_be_read_is_named(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "empty.md").write_text(" ")
+    async with open_resources(settings) as resources:
+        with pytest.raises(Unanswered, match=r"evals/corpus/empty\.md: "):
+            await fill(resources, read(tmp_path))
+
+
+def test_they_are_in_a_database_of_their_own() -> None:
+    settings = Settings(_env_file=None, database={"url": "postgresql://elsewhere/service"})
+    assert apart(settings).database.url is None
+    assert apart(settings).database.folder != settings.database.folder
+
+
+def test_there_are_documents() -> None:
+    assert len(read(FOLDER)) >= 8

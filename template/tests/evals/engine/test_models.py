@@ -1,0 +1,49 @@
+"""Which model and which prompts the options of `poe eval` choose."""
+
+import argparse
+
+import pytest
+
+from app.settings import Settings
+from evals.engine.models import add_model_options, configured
+
+
+def options(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_model_options(parser)
+    return parser.parse_args(given)
+
+
+def test_without_options_the_settings_say_who_is_asked() -> None:
+    settings = Settings(_env_file=None, llm={"model": "offline", "prompts": {"chat": "1"}})
+    assert configured(settings, options()) == settings
+
+
+def test_a_model_that_is_named_is_asked_alone() -> None:
+    settings = Settings(_env_file=None, llm={"model": "a:b", "fallback_models": ["c:d"]})
+    llm = configured(settings, options("--model", "offline")).llm
+    assert (llm.model, llm.fallback_models) == ("offline", ())
+
+
+def test_a_prompt_is_chosen_beside_those_that_are_set() -> None:
+    settings = Settings(_env_file=None, llm={"prompts": {"extract": "3"}})
+    llm = configured(settings, options("--prompt", "chat@2", "--prompt", "classify@1")).llm
+    assert llm.prompts == {"extract": "3", "chat": "2", "classify": "1"}
+
+
+def test_a_prompt_without_a_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="--prompt takes NAME@VERSION, such as chat@2, not 'chat'"):
+        configured(Settings(_env_file=None), options("--prompt", "chat"))
+
+
+def test_a_replay_needs_no_key() -> None:
+    settings = Settings(_env_file=None)
+    replayed = configured(settings, options("--replay", "--model", "offline"))
+    assert all(replayed.provider_keys.values())
+    assert not any(settings.provider_keys.values())
+
+
+def test_only_one_way_to_get_answers_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options("--replay", "--record")
+    assert "not allowed with" in capsys.readouterr().err
