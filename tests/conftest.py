@@ -41,7 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if answers and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(label(answers)))
     # The longest first: no worker is left alone with one in the end.
-    items.sort(key=lambda item: item.path.stem not in ("test_update", "test_text", "test_howto"))
+    long = ("test_update", "test_text", "test_howto")
+    items.sort(key=lambda item: item.path.stem not in long and "lowest" not in item.name)
     if config.option.all or any(mark in config.option.markexpr for mark in MARKS):
         return
     kept: list[pytest.Item] = []
