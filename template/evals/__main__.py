@@ -21,7 +21,7 @@ from app.errors import ServiceError
 from app.telemetry import configure_logs
 from evals.engine import baseline, gate
 from evals.engine.eval import Eval
-from evals.engine.reports import Reported, html, junit, markdown, table
+from evals.engine.reports import Reported, html, junit, markdown, on_one_line, table
 from evals.engine.results import Result
 from evals.engine.running import Unanswered, run
 from evals.service import add_options, open_service
@@ -29,6 +29,8 @@ from evals.service import add_options, open_service
 FOLDER: Final = Path(__file__).parent
 DATASETS: Final = FOLDER / "datasets"
 BASELINES: Final = FOLDER / "baselines"
+# What it writes where it is run, and git does not see.
+OWN: Final = Path(".evals")
 
 
 def names() -> list[str]:
@@ -40,7 +42,10 @@ def load(name: str) -> Eval[Any, Any]:
     """Return an eval; raise `ValueError` where there is none of this name."""
     if name not in names():
         raise ValueError(f"There is no eval {name!r}: there are {', '.join(names())}.")
-    found: Eval[Any, Any] = import_module(f"evals.{name}").EVAL
+    try:
+        found: Eval[Any, Any] = import_module(f"evals.{name}").EVAL
+    except (AttributeError, ModuleNotFoundError) as error:
+        raise ValueError(f"evals/{name}.py has to define EVAL: {error}") from error
     return found
 
 
@@ -60,14 +65,19 @@ async def evaluate(options: argparse.Namespace) -> int:
             for name, each in found.items()
         ]
         spent = float(service.spent_usd())
-    reports = []
-    for result in results:
-        past = baseline.load(result.name, _baselines(result))
-        reports.append(Reported(result, gate.judge(result, past)))
+    # Where it is made anew, it does not matter what the old one says, or whether it can be read.
+    past = {
+        each.name: None if options.save_baseline else baseline.load(each.name, _baselines(each))
+        for each in results
+    }
+    reports = [Reported(each, gate.judge(each, past[each.name])) for each in results]
+    costs = [before.cost_usd if before else None for before in past.values()]
+    known = [cost for cost in costs if cost is not None]
     about: dict[str, Any] = {
         "model": ", ".join(sorted({result.asked.model for result in results})),
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "spent_usd": spent,
+        "baseline_cost_usd": sum(known) if known and len(known) == len(costs) else None,
     }
     rulings = [report.ruling for report in reports]
     _write(options.html, html.render(reports, **about))
@@ -92,7 +102,17 @@ def _baselines(result: Result) -> Path:
 def _write(path: Path | None, text: str) -> None:
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        if path.parent == OWN:
+            (OWN / ".gitignore").write_text("*\n")
+        path.write_text(text, "utf-8", errors="replace")
+
+
+def sentence(error: Exception) -> str:
+    """Say in one line why nothing can be said of the answers."""
+    if isinstance(error, ServiceError):
+        return on_one_line(error.detail)
+    known = isinstance(error, Unanswered | ValueError)
+    return on_one_line(str(error) if known else f"{type(error).__name__}: {error}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -103,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--junit", type=Path, metavar="PATH", help="write JUnit's XML")
     parser.add_argument("--markdown", type=Path, metavar="PATH", help="write a summary for CI")
     parser.add_argument(
-        "--html", type=Path, metavar="PATH", default=Path(".evals/report.html"), help="the report"
+        "--html", type=Path, metavar="PATH", default=OWN / "report.html", help="the report"
     )
     parser.add_argument(
         "--save-baseline", action="store_true", help="compare later runs with this one"
@@ -119,9 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_schemas()
             return
         sys.exit(asyncio.run(evaluate(options)))
-    except (Unanswered, ServiceError, ValueError) as error:
-        detail = error.detail if isinstance(error, ServiceError) else error
-        parser.exit(2, f"{detail}\n")
+    except Exception as error:
+        parser.exit(2, f"{sentence(error)}\n")
     except KeyboardInterrupt:
         parser.exit(130)
 

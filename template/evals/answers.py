@@ -5,10 +5,11 @@ from pydantic_evals import Dataset
 from app.answers.answer import Question
 
 from app.resources import Resources
+from evals.claims import ModelJudge
 from evals.engine.asked import asked_with
 from evals.engine.documents import PRINCIPAL
 from evals.engine.eval import About, Eval
-from evals.evaluators.citations import Abstains, Answered, Cited, Cites, Grounded, Says
+from evals.evaluators.citations import Abstains, Answered, Cited, Cites, Claims, Grounded, Says
 
 
 async def ask(resources: Resources, question: str) -> Answered:
@@ -34,6 +35,7 @@ EVAL = Eval(
     asked=asked_with("answer"),
     evaluators=[Abstains(), Says(), Cites(), Grounded()],
     floors={"all": 0.6},
+    claims=lambda model: [Claims(ModelJudge(model))],
     rubric="It answers the question with what the cited passages say, and adds nothing of its own."
     " Where `abstains` is true, the passages hold no answer to the question.",
 )

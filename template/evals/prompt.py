@@ -9,21 +9,22 @@ from difflib import unified_diff
 from app.llm import prompts
 from app.llm.prompts import PromptError, Prompts
 
-from app.errors import ServiceError
 from app.settings import load_settings
 from app.telemetry import configure_logs
-from evals.__main__ import DATASETS, load, names
+from evals.__main__ import DATASETS, load, names, sentence
 from evals.engine.baseline import Baseline
 from evals.engine.gate import judge
+from evals.engine.models import name_and_version
+from evals.engine.reports import on_one_line
 from evals.engine.results import Result
-from evals.engine.running import Unanswered, run
+from evals.engine.running import run
 from evals.service import add_options, open_service
 
 
 async def diff(options: argparse.Namespace) -> int:
     """Print how two versions of a prompt differ, and what that does to the evals that ask it."""
     found = Prompts.load(load_settings().llm.prompts)
-    old, new = (found.get(*given.split("@", 1)) for given in (options.old, options.new))
+    old, new = (found.get(*name_and_version(given)) for given in (options.old, options.new))
     if old.name != new.name:
         raise PromptError(f"{old} and {new} are versions of two prompts: compare those of one")
     bodies = old.body.splitlines(), new.body.splitlines()
@@ -39,7 +40,8 @@ async def diff(options: argparse.Namespace) -> int:
 
 async def _results(options: argparse.Namespace, name: str, version: str) -> list[Result]:
     """Run each eval that asks the prompt, under one version of it."""
-    chosen = argparse.Namespace(**{**vars(options), "prompt": [f"{name}@{version}"]})
+    chosen = argparse.Namespace(**vars(options))
+    chosen.prompt = [*options.prompt, f"{name}@{version}"]
     results = []
     async with open_service(chosen) as service:
         for each in names():
@@ -59,7 +61,7 @@ def _compare(old: Result, new: Result) -> None:
     for case in ruling.flipped:
         print(f"  {'passes' if passes[case] else 'fails'} now: {case}")
     for finding in ruling.findings:
-        print(f"  {finding.verdict}: {finding.text}")
+        print(on_one_line(f"  {finding.verdict}: {finding.text}"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     configure_logs("WARNING", "console")
     try:
         sys.exit(asyncio.run(diff(options)))
-    except (Unanswered, ServiceError, ValueError) as error:
-        parser.exit(2, f"{error.detail if isinstance(error, ServiceError) else error}\n")
+    except Exception as error:
+        parser.exit(2, f"{sentence(error)}\n")
     except KeyboardInterrupt:
         parser.exit(130)
 

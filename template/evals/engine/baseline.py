@@ -1,4 +1,4 @@
-"""What the cases came to before: one committed file a module, `evals/baselines/<module>.json`.
+"""What the cases came to before: one committed file a module, in a folder a model.
 
 A case is a line, so that a pull request shows which cases changed.
 """
@@ -35,6 +35,8 @@ class Baseline(BaseModel, frozen=True, extra="forbid"):
 
     asked: Asked
     cases: tuple[Past, ...] = Field(min_length=1)
+    # None where a price was not known.
+    cost_usd: float | None = None
 
     @classmethod
     def of(cls, result: Result) -> Self:
@@ -47,7 +49,8 @@ class Baseline(BaseModel, frozen=True, extra="forbid"):
             )
             for outcome in result.outcomes
         ]
-        return cls(asked=result.asked, cases=tuple(sorted(cases, key=lambda past: past.case)))
+        ordered = tuple(sorted(cases, key=lambda past: past.case))
+        return cls(asked=result.asked, cases=ordered, cost_usd=result.cost_usd)
 
 
 def save(result: Result, folder: Path) -> Path:
@@ -55,7 +58,8 @@ def save(result: Result, folder: Path) -> Path:
     baseline = Baseline.of(result)
     asked = json.dumps(baseline.asked.model_dump(), indent=2, sort_keys=True, ensure_ascii=False)
     cases = ",\n".join(json.dumps(past.model_dump(), ensure_ascii=False) for past in baseline.cases)
-    text = f'{{\n"asked": {asked},\n"cases": [\n{cases}\n]\n}}\n'
+    cost = json.dumps(baseline.cost_usd)
+    text = f'{{\n"asked": {asked},\n"cost_usd": {cost},\n"cases": [\n{cases}\n]\n}}\n'
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.name}.json"
     written = path.with_suffix(".tmp")

@@ -216,16 +216,6 @@ def load(folder: Path, judge: Judging, labels: Labels) -> Calibration:
     return found
 
 
-def corrected_rate(rate: float, tpr: float, tnr: float) -> float | None:
-    """Estimate the true pass rate behind a judged one (Rogan and Gladen, 1978), from 0 to 1.
-
-    Its error is at least that of `rate`, divided by `tpr + tnr - 1`. None where that is 0 or less:
-    such a judge says nothing.
-    """
-    informed = tpr + tnr - 1
-    return min(1.0, max(0.0, (rate + tnr - 1) / informed)) if informed > 0 else None
-
-
 def _compared(judge: Judging, labels: Labels, judged: Sequence[Judgement]) -> Calibration:
     pairs = list(zip(labels.cases, judged, strict=True))
     found = Counter((case.passes, said.passes) for case, said in pairs)

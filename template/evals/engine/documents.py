@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from app.db.settings import DatabaseSettings
 from app.rag.documents import NewDocument
@@ -15,7 +16,8 @@ from evals.engine.running import Unanswered
 PRINCIPAL: Final = "evals"
 FOLDER: Final = Path(__file__).parents[1] / "corpus"
 _DATABASE: Final = DatabaseSettings(folder=Path(".data/evals"))
-_MOST_SECONDS: Final = 120
+# Longer than a provider that is away is asked again.
+_MOST_SECONDS: Final = 180
 
 
 def apart(settings: Settings) -> Settings:
@@ -37,16 +39,24 @@ def read(folder: Path) -> list[NewDocument]:
 
 
 async def fill(resources: Resources, wanted: Sequence[NewDocument]) -> None:
-    """Take the documents in; what is there already stays, and what is not wanted goes."""
+    """Take the documents in, anew each time: by the parser, splitter and model of today."""
     documents = resources.documents
     for old in await documents.list(PRINCIPAL, limit=1_000):
-        if old.source_id not in {new.source_id for new in wanted}:
-            await documents.delete(PRINCIPAL, old.id)
+        await documents.delete(PRINCIPAL, old.id)
+    await resources.ingestion.rebuild(lambda done: None)
     ids = [(await documents.add(PRINCIPAL, new)).id for new in wanted]
-    async with asyncio.timeout(_MOST_SECONDS), resources.worker.working():
-        while waiting := [d for d in await documents.find(PRINCIPAL, ids) if d.status != "ready"]:
-            for document in waiting:
-                if document.status == "failed":
-                    raise Unanswered(f"evals/corpus/{document.title}: {document.error}")
-            await resources.worker.check()
-            await asyncio.sleep(0.05)
+    try:
+        async with asyncio.timeout(_MOST_SECONDS), resources.worker.working():
+            await _wait(resources, ids)
+    except TimeoutError as error:
+        raise Unanswered("The documents of the evals were not ready in time.") from error
+
+
+async def _wait(resources: Resources, ids: Sequence[UUID]) -> None:
+    found = resources.documents.find
+    while waiting := [d for d in await found(PRINCIPAL, ids) if d.status != "ready"]:
+        for document in waiting:
+            if document.status == "failed":
+                raise Unanswered(f"evals/corpus/{document.title}: {document.error}")
+        await resources.worker.check()
+        await asyncio.sleep(0.05)

@@ -9,15 +9,19 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_ai.models import Model
 from pydantic_evals import Dataset
 from pydantic_evals.evaluators import Evaluator
 from pydantic_evals.reporting import ReportCase
 
 from app.resources import Resources
+
+# What a check of single claims is called.
+CLAIMS: Final = "claims"
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -48,6 +52,8 @@ class Eval(Generic[In, Out]):
     floors: Mapping[str, float] = field(default_factory=dict)
     # What a judge is told to ask of an answer, where one is named.
     rubric: str | None = None
+    # More for the judge's model to look at, which never decides: it is not calibrated for it.
+    claims: Callable[[Model], Sequence[Evaluator[In, Out, About]]] = lambda _: ()
     # What belongs to no single case, such as a confusion matrix.
     tables: Callable[[Cases], Tables] = lambda _: {}
 
@@ -57,9 +63,10 @@ class Eval(Generic[In, Out]):
             dataset = self.dataset.from_file(path)
         except (OSError, yaml.YAMLError, ValidationError, ValueError, ExceptionGroup) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
-        unnamed = sum(not case.name for case in dataset.cases)
-        if unnamed or not dataset.cases:
-            raise ValueError(f"{path} has {unnamed or 'no'} cases without a name: name each.")
+        if not dataset.cases:
+            raise ValueError(f"{path} has no cases.")
+        if unnamed := sum(not case.name for case in dataset.cases):
+            raise ValueError(f"{path} has {unnamed} cases without a name: name each.")
         dataset.evaluators = [*dataset.evaluators, *self.evaluators]
         return dataset
 

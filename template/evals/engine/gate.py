@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evals.engine.baseline import Baseline
+from evals.engine.baseline import Baseline, Past
 from evals.engine.results import Outcome, Result, Verdict
 from evals.engine.statistics import detectable_drop, drop_test, rate_interval
 
@@ -72,7 +72,8 @@ def judge(
         *_broken(result.outcomes),
         *_below(slices),
         *_changes(result, baseline),
-        *_drop(before, [new.rate for _, new in pairs], detectable, **rules),
+        *_lost(result.outcomes, baseline),
+        *(_drop(pairs, detectable, **rules) if result.chance else _newly_failing(pairs)),
     )
     flipped = [new for old, new in pairs if old.passed != new.passed]
     return Ruling(
@@ -184,17 +185,40 @@ def _changes(result: Result, baseline: Baseline | None) -> Iterator[Finding]:
         yield Finding(verdict="pass" if then & now else "inconclusive", text=text)
 
 
+def _lost(outcomes: Sequence[Outcome], baseline: Baseline | None) -> Iterator[Finding]:
+    """Miss the cases that had to pass: taking them away is no way to pass."""
+    marked = {each.case for each in outcomes if each.must_pass}
+    for past in baseline.cases if baseline else ():
+        if past.must_pass and past.case not in marked:
+            text = (
+                f"{past.case} had to pass, and is gone or not marked any more. Put it back, or save"
+                " a new baseline where this is meant."
+            )
+            yield Finding(verdict="fail", text=text)
+
+
+def _newly_failing(pairs: Sequence[tuple[Past, Outcome]]) -> Iterator[Finding]:
+    """Fail for each change for the worse, where the same question gets the same answer."""
+    failing = [new.case for old, new in pairs if old.passed and not new.passed]
+    if failing:
+        text = (
+            f"{len(failing)} of {len(pairs)} cases fail now, and nothing was left to chance:"
+            f" {', '.join(failing)}. Mend them, or save a new baseline where this is meant."
+        )
+        yield Finding(verdict="fail", text=text)
+
+
 def _drop(
-    before: Sequence[float],
-    after: Sequence[float],
+    pairs: Sequence[tuple[Past, Outcome]],
     detectable: float | None,
     *,
     alpha: float,
     minimum_effect: float,
 ) -> Iterator[Finding]:
-    """Compare the rates of the same cases; without `after` there is nothing to compare."""
-    if not after:
+    """Compare the rates of the cases that the baseline has too."""
+    if not pairs:
         return
+    before, after = [old.rate for old, _ in pairs], [new.rate for _, new in pairs]
     size, p_value = drop_test(before, after)
     if size < minimum_effect:
         return
@@ -203,6 +227,11 @@ def _drop(
         f" {_points(size)}, from {_percent(fmean(before))} to"
         f" {_percent(fmean(after))} (p = {p_value:.2g})."
     )
+    runs = {len(old.runs) for old, _ in pairs}, {len(new.runs) for _, new in pairs}
+    if runs[0] != runs[1]:
+        advice = "Such rates cannot be compared: save a baseline with as many runs a case."
+        yield Finding(verdict="inconclusive", text=f"{text} {advice}")
+        return
     if p_value <= alpha:
         advice = "Mend the newly failing cases, or save a new baseline where this is meant."
         yield Finding(verdict="fail", text=f"{text} {advice}")

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import SecretStr
+from pydantic_ai.models import Model
 
 from app.llm import models
 from app.llm.offline import offline_model
+from app.llm.settings import provider_of
 
 from app.settings import Settings
 from evals.engine import calibration
-from evals.engine.eval import Eval
+from evals.engine.eval import CLAIMS, Eval
 from evals.engine.offline_judge import judge_by_words
 from evals.engine.recorder import Answers, Mode
+from evals.engine.reports import on_one_line
 from evals.engine.running import Service, Unanswered
 from evals.evaluators.judge import Judge, Rubric, choose
 
@@ -61,12 +64,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def configured(settings: Settings, options: argparse.Namespace) -> Settings:
     """Return the settings with the model and the prompts that `options` name."""
-    prompts = dict(_name_and_version(given) for given in options.prompt)
+    prompts = dict(name_and_version(given) for given in options.prompt)
     chosen: dict[str, object] = {"prompts": {**settings.llm.prompts, **prompts}}
+    # No other answers under the name of the one that is asked.
+    chosen["fallback_models"] = ()
     model = options.model or (_recorded_model() if options.mode == "replay" else None)
     if model:
-        # The one that is named, and no other in its place.
-        chosen |= {"model": model, "fallback_models": ()}
+        chosen["model"] = model
     update: dict[str, object] = {"llm": settings.llm.model_copy(update=chosen)}
     if options.mode == "replay":
         # No model is asked, so no key is needed.
@@ -84,16 +88,19 @@ async def open_models(
     folder = CACHE if mode in ("cache", "live") else _MODEL.parent
     answers = Answers(folder, mode, options.max_usd)
     asked = service.resources.models
-    asked.put_around(answers.around)
-    if mode == "record":
-        _MODEL.parent.mkdir(exist_ok=True)
-        _MODEL.write_text(f"{asked.ids[0]}\n")
-    service = replace(service, spent_usd=lambda: answers.spent_usd)
+    where = f" {settings.llm.base_url}" if settings.llm.base_url and mode == "cache" else ""
+    asked.put_around(lambda model_id, model: answers.around(model_id, model, where))
+    replayed = mode == "replay"
+    service = replace(service, replayed=replayed, spent_usd=lambda: answers.spent_usd)
     if not (options.judge or options.calibrate):
         yield service
+        _note_the_model(asked.ids[0], mode)
         return
     name = choose(options.judge, asked.ids[0], may_be_generator=options.judge_itself)
     alone = settings.llm.model_copy(update={"model": name, "fallback_models": ()})
+    if provider_of(name) != provider_of(asked.ids[0]):
+        # The server of the model that is asked is not the judge's.
+        alone = alone.model_copy(update={"base_url": None})
     async with models.open_models(
         alone,
         settings.provider_keys,
@@ -107,16 +114,15 @@ async def open_models(
             print(await _calibrated(judge, labels))
         yield replace(
             service,
-            judged=lambda found: _with_judge(found, judge),
-            advisory=_advisory(judge, labels),
+            judged=lambda found: _with_judge(found, judge, opened.get()),
+            advisory=_advisory(judge, labels) | {CLAIMS},
         )
+    _note_the_model(asked.ids[0], mode)
 
 
-def _with_judge(found: Eval[Any, Any], judge: Judge) -> Eval[Any, Any]:
-    if found.rubric is None:
-        return found
-    rubric = Rubric(judge, found.rubric, evaluation_name=_JUDGED)
-    return replace(found, evaluators=[*found.evaluators, rubric])
+def _with_judge(found: Eval[Any, Any], judge: Judge, model: Model) -> Eval[Any, Any]:
+    asked = [] if found.rubric is None else [Rubric(judge, found.rubric, evaluation_name=_JUDGED)]
+    return replace(found, evaluators=[*found.evaluators, *asked, *found.claims(model)])
 
 
 async def _calibrated(judge: Judge, labels: calibration.Labels) -> str:
@@ -124,7 +130,7 @@ async def _calibrated(judge: Judge, labels: calibration.Labels) -> str:
     found = await calibration.calibrate(judge, labels)
     path = calibration.save(found, CALIBRATIONS)
     rows = [f"{what:<18} {value}" for what, value in found.rows]
-    differ = [f"{d.case.question!r}: {d.critique}" for d in found.disagreements]
+    differ = [on_one_line(f"{d.case.question}: {d.critique}") for d in found.disagreements]
     return "\n".join([*rows, found.why_not() or f"{judge.name} may gate: {path}", *differ])
 
 
@@ -140,14 +146,21 @@ def _advisory(judge: Judge, labels: calibration.Labels) -> frozenset[str]:
     return frozenset({_JUDGED})
 
 
+def _note_the_model(name: str, mode: Mode) -> None:
+    """Note which model was recorded, once its answers are there."""
+    if mode == "record":
+        _MODEL.write_text(f"{name}\n")
+
+
 def _recorded_model() -> str:
     if not _MODEL.exists():
         raise Unanswered("There are no recordings yet: `poe eval --record --model …` makes them.")
     return _MODEL.read_text().strip()
 
 
-def _name_and_version(given: str) -> tuple[str, str]:
+def name_and_version(given: str) -> tuple[str, str]:
+    """Return the two parts of `chat@2`."""
     name, at, version = given.partition("@")
     if not at:
-        raise ValueError(f"--prompt takes NAME@VERSION, such as chat@2, not {given!r}")
+        raise ValueError(f"a version of a prompt is NAME@VERSION, such as chat@2, not {given!r}")
     return name, version

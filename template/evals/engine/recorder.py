@@ -4,9 +4,11 @@ An answer is known by all that decides it: the model, its settings, and the mess
 rendered prompt in them. Asked the same twice in a run (`--repeat`), it is another answer.
 """
 
+import asyncio
 import hashlib
 import json
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -38,12 +40,16 @@ class Answers:
     mode: Mode = "live"
     most_usd: float | None = None
     spent_usd: Decimal = Decimal(0)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _asked: Counter[str] = field(default_factory=Counter)
 
-    def around(self, model_id: str, model: Model) -> Model:
-        """Put this around a model; the offline model costs nothing and is asked each time."""
+    def around(self, model_id: str, model: Model, where: str = "") -> Model:
+        """Put this around a model; `where` tells its server from others that serve such a name.
+
+        The offline model costs nothing and is asked each time.
+        """
         if model_id != OFFLINE:
-            return _Recorder(model, model_id, self)
+            return _Recorder(model, f"{model_id}{where}", self)
         if self.mode == "record":
             raise Unanswered("The offline model is no model to record: name one with --model.")
         return _Counted(model)
@@ -59,13 +65,16 @@ class Answers:
         try:
             return _RESPONSE.validate_json(path.read_bytes())
         except ValidationError as error:
+            if self.mode == "cache":
+                return None
             raise Unanswered(f"{path} cannot be read: delete it, and record it again.") from error
 
     def keep(self, digest: str, response: ModelResponse) -> None:
-        if self.mode in ("cache", "record"):
+        ended = {"finish_reason", "refusal"} & (response.provider_details or {}).keys()
+        if ended and response.finish_reason != "error":
             path = self._path(digest)
             path.parent.mkdir(parents=True, exist_ok=True)
-            if self.mode == "cache":
+            if self.mode != "record":
                 (self.folder / ".gitignore").write_text("*\n")
             draft = path.with_suffix(".draft")
             draft.write_bytes(_RESPONSE.dump_json(response, indent=1) + b"\n")
@@ -116,7 +125,10 @@ def _plain(value: object) -> Any:
 
 
 class _Counted(WrapperModel):
-    """Counts tokens and cost for the case that is running."""
+    """Counts tokens and cost for the case that is running; nobody counts a stream."""
+
+    def request_stream(self, *_: Any, **__: Any) -> Any:
+        raise Unanswered("Evals cannot ask for a stream: ask for the whole answer.")
 
     async def request(
         self,
@@ -158,8 +170,10 @@ class _Recorder(_Counted):
         digest = self.answers.number(asked)
         if found := self.answers.find(digest):
             return found
-        self.answers.refuse_to_overspend()
-        response = await super().answer(messages, settings, parameters)
-        self.answers.pay(self.model_id_asked, price_usd(response))
-        self.answers.keep(digest, response)
+        # One by one where there is a ceiling, or all that are asked at once could go beyond it.
+        async with self.answers.turn if self.answers.most_usd is not None else nullcontext():
+            self.answers.refuse_to_overspend()
+            response = await super().answer(messages, settings, parameters)
+            self.answers.keep(digest, response)
+            self.answers.pay(self.model_id_asked, price_usd(response))
         return response

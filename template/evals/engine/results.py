@@ -59,7 +59,7 @@ class Outcome(BaseModel, frozen=True):
 
 
 class Asked(BaseModel, frozen=True):
-    """What was asked for an answer; two results with the same may differ only by chance."""
+    """What was asked for an answer."""
 
     # As `poe eval --model` names it.
     model: str
@@ -76,6 +76,8 @@ class Result(BaseModel, frozen=True):
     asked: Asked
     outcomes: tuple[Outcome, ...] = Field(min_length=1)
     floors: dict[str, float] = {}
+    # Whether the same question may be answered otherwise the next time.
+    chance: bool = True
     # What belongs to no single case, such as a confusion matrix: a title, and rows of cells.
     tables: dict[str, list[list[Any]]] = {}
 

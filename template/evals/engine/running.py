@@ -22,6 +22,8 @@ from evals.engine.eval import About, Eval, In, Out
 from evals.engine.results import Asked, Check, Outcome, Result, Run
 
 _AT_ONCE = 8
+# What answers without a provider is called so, and knows no chance.
+OFFLINE = "offline"
 AnyCase = ReportCase[Any, Any, About] | ReportCaseFailure[Any, Any, About]
 
 
@@ -38,6 +40,8 @@ class Service:
     judged: Callable[[Eval[Any, Any]], Eval[Any, Any]] = lambda found: found
     # Checks by which no case may fail.
     advisory: frozenset[str] = frozenset()
+    # Whether all answers are recordings.
+    replayed: bool = False
     # What new answers have cost, so far.
     spent_usd: Callable[[], Decimal] = Decimal
 
@@ -57,11 +61,13 @@ async def run(
     report = await dataset.evaluate(
         asking, task_name=name, max_concurrency=_AT_ONCE, repeat=repeat, progress=True
     )
-    if asking.trouble:
-        raise Unanswered(f"{name}: {asking.trouble}") from asking.trouble
+    if trouble := asking.trouble:
+        said = trouble if isinstance(trouble, ServiceError | Unanswered) else repr(trouble)
+        raise Unanswered(f"{name}: {said}") from trouble
     for case in report.cases:
         for failure in case.evaluator_failures:
-            raise Unanswered(f"{name}, {case.name}: {failure.name}: {failure.error_message}")
+            if failure.name not in service.advisory:
+                raise Unanswered(f"{name}, {case.name}: {failure.name}: {failure.error_message}")
     model, prompts = found.asked(service.resources)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     return Result(
@@ -71,6 +77,7 @@ async def run(
             _outcome(case, runs, service.advisory) for case, runs in _grouped(report).items()
         ),
         floors=dict(found.floors),
+        chance=not (service.replayed or model.partition(":")[0] == OFFLINE),
         tables=found.tables(report.cases),
     )
 
@@ -89,12 +96,13 @@ class _Asking(Generic[In, Out]):
             return await self._ask(question)
         except Exception as error:
             refused = isinstance(error, ServiceError) and error.status < 500 and error.status != 429
-            self.trouble = None if refused else error
+            if not refused:
+                self.trouble = self.trouble or error
             raise
 
 
 def _grouped(report: EvaluationReport[Any, Any, Any]) -> dict[str, list[AnyCase]]:
-    """Return the runs of each case, the cases in order."""
+    """Return the runs of each case; those that were refused come last."""
     runs: dict[str, list[AnyCase]] = {}
     every: list[AnyCase] = [*report.cases, *report.failures]
     for case in every:
@@ -120,9 +128,16 @@ def _run(run: AnyCase, advisory: frozenset[str]) -> Run:
         why = run.error_message.partition(": ")[2] or run.error_message
         return Run(output="", checks=(Check(name="answered", holds=False, reason=why),))
     metrics = run.metrics
+    checks = [_check(name, result, advisory) for name, result in run.assertions.items()]
+    checks += [
+        Check(name=failure.name, holds=False, reason=failure.error_message, advisory=True)
+        for failure in run.evaluator_failures
+    ]
+    if all(check.advisory for check in checks):
+        raise ValueError(f"No evaluator says whether {run.name!r} passes: one has to give a bool.")
     return Run(
         output=shown(run.output),
-        checks=tuple(_check(name, result, advisory) for name, result in run.assertions.items()),
+        checks=tuple(checks),
         scores={name: float(result.value) for name, result in run.scores.items()},
         seconds=run.task_duration,
         input_tokens=int(metrics.get("tokens_in", 0)),

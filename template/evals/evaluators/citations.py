@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 from pydantic_evals.evaluators import EvaluationReason, Evaluator, EvaluatorContext
 
-from evals.engine.eval import About
+from evals.claims import ClaimJudge, check_claims
+from evals.engine.eval import CLAIMS, About
 from evals.evaluators.groundedness import claims, screen
-from evals.evaluators.text import plain
+from evals.evaluators.text import plain, says
 
 
 class Cited(BaseModel, extra="forbid"):
@@ -49,8 +50,7 @@ class Says(Evaluator[str, Answered, About]):
     """It says what is expected, each of it, whatever else it says."""
 
     def evaluate(self, ctx: Context) -> EvaluationReason:
-        said = plain(ctx.output.text)
-        missing = [words for words in _expected(ctx).says if plain(words) not in said]
+        missing = [words for words in _expected(ctx).says if not says(ctx.output.text, words)]
         return EvaluationReason(not missing, f"it does not say {', '.join(map(repr, missing))}")
 
 
@@ -66,6 +66,26 @@ class Cites(Evaluator[str, Answered, About]):
             "Cites": EvaluationReason(not missing, f"not cited: {', '.join(sorted(missing))}"),
             "quotes hold": EvaluationReason(not broken, f"in no passage: {broken}"),
         }
+
+
+@dataclass(repr=False)
+class Claims(Evaluator[str, Answered, About]):
+    """No claim is made up: a judge reads what the screen flags, and a sample of the rest."""
+
+    judge: ClaimJudge
+
+    async def evaluate(self, ctx: Context) -> dict[str, EvaluationReason]:
+        text = "" if ctx.output.abstains else ctx.output.text
+        passages = [one.passage for one in ctx.output.cites]
+        checked = await check_claims(text, passages, judge=self.judge)
+        wrong = [f"{one.claim} ({one.reason})" for one in checked if not one.supported]
+        return {CLAIMS: EvaluationReason(not wrong, "; ".join(wrong))}
+
+    def get_default_evaluation_name(self) -> str:
+        return CLAIMS
+
+    def build_serialization_arguments(self) -> dict[str, str]:
+        return {}
 
 
 @dataclass(repr=False)

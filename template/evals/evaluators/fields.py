@@ -1,8 +1,10 @@
 """How many fields of extracted data are right."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from pydantic_evals.evaluators import EvaluationReason, Evaluator, EvaluatorContext
@@ -52,7 +54,8 @@ def _leaves(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 
 def _normal(value: Any) -> str:
-    try:
-        return f"{float(value):g}"
-    except (TypeError, ValueError):
-        return " ".join(str(value).casefold().split())
+    """Write a value so that 9.5, 9.50 and "9.50" are the same; "0117" is no number."""
+    text = str(value)
+    if re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", text):
+        return str(Decimal(text).normalize())
+    return " ".join(text.casefold().split())

@@ -171,7 +171,7 @@ def choose(judge: str | None, generator: str, *, may_be_generator: bool = False)
     if same and not may_be_generator:
         raise ValueError(
             f"{judge} would judge its own answers, and a model favours what it would have written:"
-            " name another judge, or say that the judge may be the generator."
+            " name another judge, or say --judge-itself."
         )
     return judge
 

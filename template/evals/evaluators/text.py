@@ -9,6 +9,11 @@ from pydantic_evals.evaluators import EvaluationReason, Evaluator, EvaluatorCont
 from evals.engine.eval import About
 
 
+def says(text: str, words: str) -> bool:
+    """Tell whether `text` holds these words, and not only as a part of others."""
+    return bool(re.search(rf"(?<!\w){re.escape(plain(words))}(?!\w)", plain(text)))
+
+
 def plain(text: str) -> str:
     """Return a text without what does not matter: case, and how much space is between words."""
     return " ".join(text.casefold().split())
@@ -19,9 +24,10 @@ class Says(Evaluator[object, str, About]):
     """The answer holds the expected text, whatever else it says."""
 
     def evaluate(self, ctx: EvaluatorContext[object, str, About]) -> EvaluationReason:
-        expected = ctx.expected_output or ""
-        holds = plain(expected) in plain(ctx.output)
-        return EvaluationReason(holds, f"it does not say {expected!r}")
+        if not ctx.expected_output:
+            raise ValueError("the case has no expected_output")
+        holds = says(ctx.output, ctx.expected_output)
+        return EvaluationReason(holds, f"it does not say {ctx.expected_output!r}")
 
 
 @dataclass(repr=False)

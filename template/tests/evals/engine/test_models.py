@@ -32,7 +32,7 @@ def test_a_prompt_is_chosen_beside_those_that_are_set() -> None:
 
 
 def test_a_prompt_without_a_version_is_refused() -> None:
-    with pytest.raises(ValueError, match="--prompt takes NAME@VERSION, such as chat@2, not 'chat'"):
+    with pytest.raises(ValueError, match="is NAME@VERSION, such as chat@2, not 'chat'"):
         configured(Settings(_env_file=None), options("--prompt", "chat"))
 
 

@@ -21,12 +21,20 @@ MODEL = "openai:gpt-5-mini"
 class Asked(list[str]):
     """A model that numbers its answers and notes what it was asked."""
 
+    # Whether its answers say why they ended.
+    whole = True
+
     def model(self, name: str = "gpt-5-mini") -> Model:
         def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
             self.append(_said(messages))
             usage = RequestUsage(input_tokens=1_000_000, output_tokens=0)
-            text = TextPart(f"answer {len(self)}")
-            return ModelResponse([text], usage=usage, model_name=name, provider_name="openai")
+            return ModelResponse(
+                [TextPart(f"answer {len(self)}")],
+                usage=usage,
+                model_name=name,
+                provider_name="openai",
+                provider_details={"finish_reason": "stop"} if self.whole else {},
+            )
 
         return FunctionModel(answer, model_name=name)
 
@@ -114,6 +122,41 @@ async def test_a_file_that_is_broken_is_named(
         path.write_text("{")
     with pytest.raises(Unanswered, match=r"\.json cannot be read: delete it"):
         await ask(answers("replay").around(MODEL, asked.model()), "a")
+    assert await ask(answers("cache").around(MODEL, asked.model()), "a") == "answer 2"
+
+
+async def test_an_answer_that_broke_off_is_not_kept(
+    answers: Callable[[Mode], Answers], asked: Asked
+) -> None:
+    asked.whole = False
+    await ask(answers("cache").around(MODEL, asked.model()), "a")
+    asked.whole = True
+    assert await ask(answers("cache").around(MODEL, asked.model()), "a") == "answer 2"
+
+
+async def test_what_is_asked_anew_takes_the_place_of_what_was_kept(
+    answers: Callable[[Mode], Answers], asked: Asked
+) -> None:
+    for mode in ("cache", "live", "cache"):
+        last = await ask(answers(mode).around(MODEL, asked.model()), "a")
+    assert (last, len(asked)) == ("answer 2", 2)
+
+
+async def test_two_servers_with_a_model_of_one_name_are_two_models(
+    answers: Callable[[Mode], Answers], asked: Asked
+) -> None:
+    for where in ("http://here/v1", "http://there/v1"):
+        await ask(answers("cache").around(MODEL, asked.model(), where), "a")
+    assert len(asked) == 2
+
+
+async def test_a_stream_goes_round_nothing(
+    answers: Callable[[Mode], Answers], asked: Asked
+) -> None:
+    model = answers("replay").around(MODEL, asked.model())
+    with pytest.raises(Unanswered, match="ask for the whole answer"):
+        model.request_stream([], None, ModelRequestParameters())
+    assert asked == []
 
 
 async def test_live_looks_into_no_file(answers: Callable[[Mode], Answers], asked: Asked) -> None:

@@ -1,6 +1,7 @@
 """What a run of cases comes to, whatever the service does."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -44,14 +45,19 @@ async def in_capitals(resources: Resources, text: str) -> str:
 
 
 async def evaluate(
-    folder: Path, ask: Ask = in_capitals, service: Service = SERVICE, **options: Any
+    folder: Path,
+    ask: Ask = in_capitals,
+    service: Service = SERVICE,
+    model: str = "m",
+    more: Sequence[Evaluator[str, str, About]] = (),
+    **options: Any,
 ) -> Result:
     (folder / "capitals.yaml").write_text(CASES)
     found = Eval(
         dataset=Dataset[str, str, About],
         ask=ask,
-        asked=lambda resources: ("m", {"p/1": "digest"}),
-        evaluators=[Same()],
+        asked=lambda resources: (model, {"p/1": "digest"}),
+        evaluators=[Same(), *more],
         floors={"all": 0.5},
         tables=lambda cases: {"Counted": [[len(cases)]]},
     )
@@ -125,22 +131,64 @@ async def test_a_service_that_cannot_answer_ends_the_eval_and_is_asked_no_more(
     assert len(asked) < 40
 
 
+async def test_one_refusal_does_not_hide_that_the_service_cannot_answer(tmp_path: Path) -> None:
+    both = asyncio.Barrier(2)
+
+    async def ask(resources: Resources, text: str) -> str:
+        await both.wait()
+        if text == "a":
+            raise Unavailable("The model is away.")
+        await asyncio.sleep(0)
+        raise BadRequest("That is too long.")
+
+    with pytest.raises(Unanswered, match=r"The model is away\."):
+        await evaluate(tmp_path, ask)
+
+
+@pytest.mark.parametrize("failing", [True, False])
+async def test_what_only_advises_may_fail(tmp_path: Path, failing: bool) -> None:
+    @dataclass(repr=False)
+    class Advice(Evaluator[str, str, About]):
+        def evaluate(self, ctx: EvaluatorContext[str, str, About]) -> bool:
+            if failing:
+                raise RuntimeError("no verdict")
+            return False
+
+    service = replace(SERVICE, advisory=frozenset({"Advice"}))
+    one, _ = (await evaluate(tmp_path, service=service, more=[Advice()])).outcomes
+    [_, check] = one.runs[0].checks
+    assert (check.name, check.holds, check.advisory) == ("Advice", False, True)
+    assert one.passed
+
+
+async def test_an_eval_that_asserts_nothing_is_a_fault_and_no_pass(tmp_path: Path) -> None:
+    service = replace(SERVICE, advisory=frozenset({"same"}))
+    with pytest.raises(ValueError, match="No evaluator says whether 'one' passes"):
+        await evaluate(tmp_path, service=service)
+
+
+@pytest.mark.parametrize(
+    ("model", "replayed", "chance"),
+    [
+        ("m", False, True),
+        ("m", True, False),
+        ("offline", False, False),
+        ("offline:x", False, False),
+    ],
+)
+async def test_only_what_is_asked_of_a_model_is_left_to_chance(
+    tmp_path: Path, model: str, replayed: bool, chance: bool
+) -> None:
+    service = replace(SERVICE, replayed=replayed)
+    assert (await evaluate(tmp_path, service=service, model=model)).chance is chance
+
+
 async def test_an_evaluator_that_fails_ends_the_eval(tmp_path: Path) -> None:
     async def ask(resources: Resources, text: str) -> str:
         return "?"
 
     with pytest.raises(Unanswered, match="capitals, one: Same: RuntimeError: what is that"):
         await evaluate(tmp_path, ask)
-
-
-async def test_no_case_fails_by_an_advisory_check(tmp_path: Path) -> None:
-    async def ask(resources: Resources, text: str) -> str:
-        return "A"
-
-    service = replace(SERVICE, advisory=frozenset({"same"}))
-    _, two = (await evaluate(tmp_path, ask, service)).outcomes
-    assert two.passed
-    assert two.runs[0].checks[0].advisory
 
 
 async def test_a_price_that_nobody_knows_is_no_price(tmp_path: Path) -> None:

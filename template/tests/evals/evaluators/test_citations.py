@@ -1,8 +1,11 @@
 """Answers with citations, right and wrong."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from evals.evaluators.citations import Abstains, Answered, Cited, Cites, Grounded, Says
+from evals.claims import Critique
+from evals.evaluators.citations import Abstains, Answered, Cited, Cites, Claims, Grounded, Says
 from tests.evals.evaluators.contexts import context, found
 
 PASSAGE = "Parts can be returned within 30 days. Used parts are not taken back."
@@ -50,3 +53,27 @@ def test_a_sentence_without_support_fails_and_one_that_is_made_up_counts() -> No
 def test_who_abstains_says_nothing_that_could_be_wrong() -> None:
     answer = Answered(text="I found no answer.", abstains=True)
     assert found(Grounded(), context(answer)) == {"Supported": True, "grounded": 1}
+
+
+class Doubting:
+    """Supports nothing, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def judge(self, claim: str, passages: Sequence[str]) -> Critique:
+        self.asked.append(claim)
+        return Critique(critique="It is made up.", supported=False)
+
+
+async def test_a_judge_looks_at_the_claims_that_the_screen_flags() -> None:
+    judge = Doubting()
+    answer = Answered(
+        text="Parts can be returned within 30 days. [1] The moon is made of green cheese.",
+        cites=[HOLDS],
+    )
+    said = (await Claims(judge).evaluate(context(answer)))["claims"]
+    assert said.value is False
+    assert "green cheese. (It is made up.)" in (said.reason or "")
+    assert "The moon is made of green cheese." in judge.asked
+    assert (await Claims(judge).evaluate(context(Answered(abstains=True))))["claims"].value is True

@@ -24,6 +24,7 @@ EXPECTED: dict[str, Any] = {
         ({"lines": [EXPECTED["lines"][1], EXPECTED["lines"][0]]}, 1),
         ({"more": "that no case names"}, 1),
         ({"total": 9.6}, 0.75),
+        ({"total": 9.5000001}, 0.75),
         ({"supplier": None}, 6 / 7),
         ({"due_on": "2026-01-01"}, 8 / 9),
         ({"lines": [{"what": "Bolt", "amount": 2}, {"what": "Nut", "amount": 1}]}, 0.5),
@@ -49,3 +50,9 @@ def test_less_than_all_may_be_enough() -> None:
 
 def test_nothing_expected_and_nothing_found_is_right() -> None:
     assert found(Fields(), context({}, {})) == {"field_f1": 1, "Fields": True}
+
+
+@pytest.mark.parametrize("number", ["2026118", "02026117", "2026117.0"])
+def test_a_number_of_many_digits_is_compared_to_its_last(number: str) -> None:
+    same = number == "2026117.0"
+    assert found(Fields(), context({"id": number}, {"id": "2026117"}))["Fields"] is same

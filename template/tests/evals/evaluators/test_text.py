@@ -14,6 +14,8 @@ from tests.evals.evaluators.contexts import context, found
         ("THE  ANSWER\nis 42", "the answer is", True),
         ("Straße", "STRASSE", True),
         ("It is 4.", "42", False),
+        ("It is 142.", "42", False),
+        ("It costs 42.50", "42", True),
         ("", "42", False),
     ],
 )
@@ -21,6 +23,11 @@ def test_a_text_says_what_it_holds_whatever_its_case_and_spaces(
     said: str, expected: str, holds: bool
 ) -> None:
     assert found(Says(), context(said, expected)) is holds
+
+
+def test_a_case_that_expects_nothing_is_a_fault_and_no_pass() -> None:
+    with pytest.raises(ValueError, match="no expected_output"):
+        Says().evaluate(context("anything"))
 
 
 def test_what_is_missing_is_named() -> None:
