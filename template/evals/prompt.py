@@ -61,7 +61,7 @@ def _compare(old: Result, new: Result) -> None:
     for case in ruling.flipped:
         print(f"  {'passes' if passes[case] else 'fails'} now: {case}")
     for finding in ruling.findings:
-        print(on_one_line(f"  {finding.verdict}: {finding.text}"))
+        print(f"  {on_one_line(f'{finding.verdict}: {finding.text}')}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
