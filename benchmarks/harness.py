@@ -23,7 +23,7 @@ from copier import run_copy
 from copier.errors import DirtyLocalWarning
 
 ROOT = Path(__file__).parents[1]
-MINIMAL: dict[str, Any] = {"llm": False, "rag": False, "docker": False, "ci": False}
+MINIMAL: dict[str, Any] = dict.fromkeys(("llm", "rag", "evals", "docker", "ci"), False)
 LLM: dict[str, Any] = {**MINIMAL, "llm": True}
 RAG: dict[str, Any] = {**MINIMAL, "rag": True}
 RAG_AND_LLM: dict[str, Any] = {**LLM, "rag": True}

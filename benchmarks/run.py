@@ -15,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-BENCHMARKS = ("render", "startup", "size", "stream", "retrieval")
+BENCHMARKS = ("render", "startup", "size", "stream", "retrieval", "groundedness")
 MARK = "<!-- results -->"
 
 
