@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -57,6 +57,9 @@ def write_schemas(folder: Path = DATASETS) -> None:
 
 async def evaluate(options: argparse.Namespace) -> int:
     """Run what `options` ask for, write the reports, and return the exit code."""
+    if options.schemas:
+        write_schemas()
+        return 0
     wanted = options.name or names()
     found = {name: load(name) for name in wanted}
     async with open_service(options) as service:
@@ -115,8 +118,19 @@ def sentence(error: Exception) -> str:
     return on_one_line(str(error) if known else f"{type(error).__name__}: {error}")
 
 
+def end_with(parser: argparse.ArgumentParser, work: Callable[[], Coroutine[Any, Any, int]]) -> None:
+    """Do the work and exit with its code; what went wrong is one line and exit code 2."""
+    configure_logs("WARNING", "console")
+    try:
+        sys.exit(asyncio.run(work()))
+    except Exception as error:
+        parser.exit(2, f"{sentence(error)}\n")
+    except KeyboardInterrupt:
+        parser.exit(130)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Evaluate what the command line asks for; what went wrong is one line and exit code 2."""
+    """Evaluate what the command line asks for."""
     parser = argparse.ArgumentParser(prog="poe eval", description=__doc__)
     parser.add_argument("name", nargs="*", help=f"{', '.join(names())}; all of them without one")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the verdicts as JSON")
@@ -133,16 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add_options(parser)
     options = parser.parse_args(arguments)
-    configure_logs("WARNING", "console")
-    try:
-        if options.schemas:
-            write_schemas()
-            return
-        sys.exit(asyncio.run(evaluate(options)))
-    except Exception as error:
-        parser.exit(2, f"{sentence(error)}\n")
-    except KeyboardInterrupt:
-        parser.exit(130)
+    end_with(parser, lambda: evaluate(options))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """`poe prompt`: what `app.llm.prompts` does, and `diff`, which also asks the evals."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from difflib import unified_diff
@@ -10,8 +9,7 @@ from app.llm import prompts
 from app.llm.prompts import PromptError, Prompts
 
 from app.settings import load_settings
-from app.telemetry import configure_logs
-from evals.__main__ import DATASETS, load, names, sentence
+from evals.__main__ import DATASETS, end_with, load, names
 from evals.engine.baseline import Baseline
 from evals.engine.gate import judge
 from evals.engine.models import name_and_version
@@ -75,13 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("new", metavar="NAME@VERSION")
     add_options(parser)
     options = parser.parse_args(given[1:])
-    configure_logs("WARNING", "console")
-    try:
-        sys.exit(asyncio.run(diff(options)))
-    except Exception as error:
-        parser.exit(2, f"{sentence(error)}\n")
-    except KeyboardInterrupt:
-        parser.exit(130)
+    end_with(parser, lambda: diff(options))
 
 
 if __name__ == "__main__":
