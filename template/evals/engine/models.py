@@ -88,7 +88,9 @@ async def open_models(
     folder = CACHE if mode in ("cache", "live") else _MODEL.parent
     answers = Answers(folder, mode, options.max_usd)
     asked = service.resources.models
-    where = f" {settings.llm.base_url}" if settings.llm.base_url and mode == "cache" else ""
+    # A recording is replayed where there is no server.
+    url = settings.llm.base_url if folder == CACHE else None
+    where = f" {url}" if url else ""
     asked.put_around(lambda model_id, model: answers.around(model_id, model, where))
     replayed = mode == "replay"
     service = replace(service, replayed=replayed, spent_usd=lambda: answers.spent_usd)
