@@ -68,14 +68,16 @@ def environment(**extra: str) -> dict[str, str]:
         **kept,
         "PATH": os.pathsep.join([uv_folder, kept.get("PATH", "")]),
         "UV_PYTHON": sys.executable,
-        "PYTEST_DEBUG_TEMPROOT": _folder_of_other_pytests(),
+        "PYTEST_DEBUG_TEMPROOT": _folder_for("pytest"),
+        # By content, so that no project reads the same library for the second time.
+        "MYPY_CACHE_DIR": _folder_for("mypy"),
         **extra,
     }
 
 
 @cache
-def _folder_of_other_pytests() -> str:
-    folder = mkdtemp()
+def _folder_for(tool: str) -> str:
+    folder = mkdtemp(prefix=tool)
     atexit.register(rmtree, folder, ignore_errors=True)
     return folder
 

@@ -44,6 +44,8 @@ REWRITTEN = [
     # Nobody is there to answer.
     (r"(?s)\bcopier (copy|update)(?!.*--defaults)", r"copier \1 --defaults"),
     (r"\bcookiecutter (?!.*--no-input)(.*)", r"cookiecutter \1 --no-input"),
+    # tests/test_services.py runs all of them in every service.
+    (r"uv run poe test\)$", "uv run poe test tests/test_health.py)"),
     # The pages say to commit first.
     (r"^uvx copier update", 'git add --all && git commit -qm "Work" --allow-empty && \\g<0>'),
 ]

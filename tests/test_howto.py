@@ -28,9 +28,11 @@ from projects import commit, edit, environment, python, request, run, serving, t
 from test_docs import HOWTO, Page, Shell, generate, page, pages
 
 FILE = re.compile(r"# ([\w./]+\.\w+)(?:, in place of (.+))?\n")
-BOTH: Answers = {**FULL, "llm_provider": "both"}
-ANTHROPIC: Answers = {**FULL, "llm_provider": "anthropic"}
-SEARCH: Answers = without(FULL, "llm")
+# The smallest that have the page: there is less to install and to check.
+CHAT: Answers = without(FULL, "rag", "evals")
+BOTH: Answers = {**CHAT, "llm_provider": "both"}
+ANTHROPIC: Answers = {**CHAT, "llm_provider": "anthropic"}
+SEARCH: Answers = without(FULL, "llm", "evals")
 
 
 def changes_a_file(block: tuple[str, str]) -> bool:
@@ -270,17 +272,17 @@ def judge(project: Path, told: str, stub: Stub, render: Render) -> None:
 Check = Callable[[Path, str, Stub, Render], None]
 CHECKS: dict[str, tuple[Check, Answers]] = {
     "docs/anthropic.md": (anthropic, ANTHROPIC),
-    "docs/answers.md": (answers, FULL),
-    "docs/classify.md": (classify, FULL),
+    "docs/answers.md": (answers, without(FULL, "evals")),
+    "docs/classify.md": (classify, CHAT),
     "docs/documents.md": (documents, SEARCH),
-    "docs/endpoints.md": (endpoints, FULL),
-    "docs/evals.md": (evals, SEARCH),
+    "docs/endpoints.md": (endpoints, CHAT),
+    "docs/evals.md": (evals, without(FULL, "llm")),
     "docs/extract.md": (extract, BOTH),
     "docs/judge.md": (judge, without(FULL, "rag")),
-    "docs/openai.md": (openai, FULL),
+    "docs/openai.md": (openai, CHAT),
     "docs/parser.md": (parser, SEARCH),
-    "docs/prompts.md": (prompts, FULL),
-    "docs/providers.md": (providers, FULL),
+    "docs/prompts.md": (prompts, CHAT),
+    "docs/providers.md": (providers, CHAT),
     "docs/retrieval.md": (retrieval, SEARCH),
     "docs/splitter.md": (splitter, SEARCH),
 }

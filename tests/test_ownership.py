@@ -174,5 +174,16 @@ def test_evals_leave_the_service_as_it_is(answers: Answers, render: Render) -> N
     assert len(digests) == 1
 
 
+def test_evals_are_the_same_with_each_provider(render: Render) -> None:
+    """So that only one of them needs to be proved."""
+    found: dict[bool, set[str]] = {}
+    for answers in WITH_EVALS:
+        if answers["llm"]:
+            files = tree(render(answers)).items()
+            evals = [file for file in files if file[0].startswith(("evals/", "tests/evals/"))]
+            found.setdefault(bool(answers["rag"]), set()).add(repr(sorted(evals)))
+    assert [len(distinct) for distinct in found.values()] == [1, 1]
+
+
 def test_no_two_services_are_the_same(render: Render) -> None:
     assert len({digest(tree(render(answers))) for answers in SERVICES}) == len(SERVICES)

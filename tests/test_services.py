@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from answers import FULL, SERVICES, WITH_EVALS, Answers, label
+from answers import FULL, SERVICES, WITH_EVALS, Answers, label, without
 from conftest import Install, Render
-from projects import postgres, python, request, run, serving, tree
+from projects import environment, postgres, python, request, run, serving, tree
 
 
 # One worker of pytest-xdist takes all tests of one service, and installs it once.
@@ -27,11 +27,17 @@ def _each(services: list[Answers]) -> pytest.MarkDecorator:
     )
 
 
-EVERY_SERVICE = _each(SERVICES)
-EVERY_SERVICE_WITH_EVALS = _each(WITH_EVALS)
-
 # With the most dependencies.
 LOWEST = next(answers for answers in WITH_EVALS if answers.get("llm_provider") == "both")
+# The own tests of these run below, with what evals add.
+WITH_MORE = [without(FULL, "evals", "docker", "ci"), without(LOWEST, "evals")]
+
+EVERY_SERVICE = _each(SERVICES)
+EVERY_OTHER_SERVICE = _each([answers for answers in SERVICES if answers not in WITH_MORE])
+# They are the same with each provider (test_ownership.py).
+EVERY_SERVICE_WITH_EVALS = _each(
+    [answers for answers in WITH_EVALS if answers.get("llm_provider", "openai") == "openai"]
+)
 WATCH_IMPORTS = Path(__file__).with_name("watch_imports.py")
 
 CHAT = """
@@ -67,7 +73,9 @@ def test_a_fresh_service_chats_with_the_official_client(install: Install) -> Non
 
 @pytest.mark.xdist_group("installed")
 def test_a_fresh_service_passes_its_own_tests(install: Install) -> None:
-    run("uv", "run", "poe", "test", cwd=install(FULL))
+    """Also where terminals are said to be as in a pipeline."""
+    env = environment(CI="true", GITHUB_ACTIONS="true")
+    run("uv", "run", "poe", "test", cwd=install(FULL), env=env)
 
 
 @pytest.mark.slow
@@ -81,7 +89,7 @@ def test_a_service_passes_its_own_checks(answers: Answers, install: Install) -> 
 
 
 @pytest.mark.slow
-@EVERY_SERVICE
+@EVERY_OTHER_SERVICE
 def test_a_service_passes_its_own_tests(answers: Answers, install: Install) -> None:
     project = install(answers)
     run("uv", "run", "poe", "test", cwd=project)
