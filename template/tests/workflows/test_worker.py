@@ -1,6 +1,7 @@
 """Workflows run, are broken off, and go on."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from dbos import DBOS
@@ -111,6 +112,22 @@ async def test_a_workflow_that_fails_is_noted_and_ends_nothing_else(
             return await statuses(database) == {"one": "ERROR", "two": "SUCCESS"}
 
         await until(both)
+
+
+async def test_a_worker_stops_also_where_its_cancellation_got_lost() -> None:
+    """As it may in a wait for the database, in Python 3.11."""
+    asked = asyncio.Event()
+
+    class Deaf(Database):
+        async def check(self, *, thorough: bool = False) -> str:
+            asked.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            raise Unavailable("It is away.")
+
+    worker = Worker(Deaf(DatabaseSettings(), 1), EAGER, [])
+    async with asyncio.timeout(10), worker.working():
+        await asked.wait()
 
 
 async def test_no_more_run_at_once_than_are_allowed(database: Database, queue: Queue) -> None:

@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -65,11 +65,10 @@ class Worker:
             yield
         finally:
             working.cancel()
-            with suppress(asyncio.CancelledError):
-                await working
+            await asyncio.wait({working})
 
     async def _keep_working(self) -> None:
-        while True:
+        while not _is_cancelled():
             try:
                 await self._work()
             except ServiceError as error:
@@ -97,7 +96,7 @@ class Worker:
                         on_conflict="always_update",
                     )
                 self._problem = None
-                while True:
+                while not _is_cancelled():
                     await presence.recover()
                     await asyncio.sleep(self._settings.recover_seconds)
             finally:
@@ -146,6 +145,16 @@ class Worker:
         # What was still running may have put them back.
         loop.set_default_executor(threads)
         await stopping
+
+
+def _is_cancelled() -> bool:
+    """Say whether this task has been cancelled, also where nobody was told.
+
+    psycopg waits with `wait_for`, and that of Python 3.11 loses a cancellation which comes together
+    with data (https://github.com/python/cpython/issues/86296).
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _is_no_removal(record: logging.LogRecord) -> bool:
