@@ -83,7 +83,7 @@ def _folder_for(tool: str) -> str:
 
 
 def run(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> str:
-    """Run a command, and fail with all it printed when it fails."""
+    """Run a command, and fail with all it printed when it fails, or when it hangs."""
     ran = subprocess.run(
         command,
         cwd=cwd,
@@ -93,6 +93,7 @@ def run(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        timeout=900,
     )
     assert ran.returncode == 0, f"{' '.join(map(str, command))}\n{ran.stdout}"
     return ran.stdout

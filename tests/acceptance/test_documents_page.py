@@ -208,7 +208,8 @@ def test_a_file_that_is_there_already_is_not_taken_twice(open_page: Open) -> Non
     page = open_page(at=AT)
     give_the_guide(page)
     give(page, ("guide.md", GUIDE))
-    expect(page.get_by_text("guide.md is there already.")).to_be_visible()
+    told = page.get_by_role("tabpanel", name="Documents")
+    expect(told.get_by_text("guide.md is there already.")).to_be_visible()
     expect(row(page, "guide.md")).to_have_count(1)
 
 
