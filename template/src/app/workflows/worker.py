@@ -151,7 +151,7 @@ def _is_cancelled() -> bool:
     """Say whether this task has been cancelled, also where nobody was told.
 
     psycopg waits with `wait_for`, and that of Python 3.11 loses a cancellation which comes together
-    with data (https://github.com/python/cpython/issues/86296).
+    with data (bpo-42130).
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
