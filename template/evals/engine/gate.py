@@ -103,16 +103,16 @@ def worst(verdicts: Sequence[Verdict]) -> Verdict:
     return max(verdicts, key=_SEVERITY.__getitem__, default="pass")
 
 
+def percent(rate: float) -> str:
+    """Write a rate for people: what is only not 0 by the rounding of floats is 0."""
+    return f"{round(100 * rate, 9):.3g} %"
+
+
 def _pairs(result: Result, baseline: Baseline | None) -> Iterator[tuple[Past, Outcome]]:
     """Give the cases that the baseline has too, unless somebody else judged them."""
     if baseline and baseline.asked.judge == result.asked.judge:
         past = {each.case: each for each in baseline.cases}
         yield from ((past[each.case], each) for each in result.outcomes if each.case in past)
-
-
-def percent(rate: float) -> str:
-    """Write a rate for people: what is only not 0 by the rounding of floats is 0."""
-    return f"{round(100 * rate, 9):.3g} %"
 
 
 def _counts(outcomes: Sequence[Outcome]) -> dict[str, Any]:

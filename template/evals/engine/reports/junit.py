@@ -1,7 +1,7 @@
 """JUnit's XML, which CI servers show: a suite for each module, a test case for each case.
 
 What only all cases together show, such as a floor that is not reached, is a test case of its own:
-`gate`. A case that fails and need not pass, as before, is skipped: a green gate shows no red.
+`gate`. A case that need not pass and is not newly failing is skipped: a green gate shows no red.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def _gate(reported: Reported, suite: str) -> Element:
 
 
 def _case(outcome: Outcome, suite: str, *, fails: bool) -> Element:
-    """Write a case; `fails` is what one comes to that did not pass, or else it is skipped."""
+    """Write a case; one that did not pass `fails`, or else it is skipped."""
     seconds = sum(run.seconds for run in outcome.runs)
     name = on_one_line(outcome.case)
     case = Element("testcase", classname=suite, name=name, time=f"{seconds:.3f}")
