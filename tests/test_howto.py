@@ -266,7 +266,8 @@ def judge(project: Path, told: str, stub: Stub, render: Render) -> None:
     assert "does not gate. The judge offline was never calibrated" in told
     assert "Cohen's kappa" in told
     assert "The judge offline may not gate" in told
-    assert "chat: 10 of 10 cases pass, then 10" in told
+    assert "chat: 12 of 15 cases pass, then 12" in told
+    assert "0 cases are answered otherwise. The judge finds 0 better" in told
 
 
 Check = Callable[[Path, str, Stub, Render], None]

@@ -21,7 +21,7 @@ from app.errors import ServiceError
 from app.telemetry import configure_logs
 from evals.engine import baseline, gate
 from evals.engine.eval import Eval
-from evals.engine.reports import Reported, html, junit, markdown, on_one_line, table
+from evals.engine.reports import Header, Reported, html, junit, markdown, on_one_line, table
 from evals.engine.results import Result
 from evals.engine.running import Unanswered, run
 from evals.service import add_options, open_service
@@ -76,18 +76,18 @@ async def evaluate(options: argparse.Namespace) -> int:
     reports = [Reported(each, gate.judge(each, past[each.name])) for each in results]
     costs = [before.cost_usd if before else None for before in past.values()]
     known = [cost for cost in costs if cost is not None]
-    about: dict[str, Any] = {
-        "model": ", ".join(sorted({result.asked.model for result in results})),
-        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "spent_usd": spent,
-        "baseline_cost_usd": sum(known) if known and len(known) == len(costs) else None,
-    }
+    header = Header(
+        model=", ".join(sorted({result.asked.model for result in results})),
+        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        spent_usd=spent,
+        baseline_cost_usd=sum(known) if known and len(known) == len(costs) else None,
+    )
     rulings = [report.ruling for report in reports]
-    _write(options.html, html.render(reports, **about))
-    _write(options.markdown, markdown.render(reports, **about))
+    _write(options.html, html.render(reports, header))
+    _write(options.markdown, markdown.render(reports, header))
     _write(options.junit, junit.write(reports))
     _write(options.json, json.dumps(gate.summary(rulings), indent=2) + "\n")
-    table.show(reports, Console(), **about)
+    table.show(reports, Console(), header)
     if options.html:
         print(f"More in {options.html}")
     if options.save_baseline:

@@ -1,8 +1,11 @@
 """Answers: do they say what the documents say, cite it, and abstain where it is not there?"""
 
+from typing import Final
+
 from pydantic_evals import Dataset
 
 from app.answers.answer import Question
+from app.answers.settle import NO_CITATION, NO_PASSAGE, NOT_THERE
 
 from app.resources import Resources
 from evals.claims import ModelJudge
@@ -10,6 +13,9 @@ from evals.engine.asked import asked_with
 from evals.engine.documents import PRINCIPAL
 from evals.engine.eval import About, Eval
 from evals.evaluators.citations import Abstains, Answered, Cited, Cites, Claims, Grounded, Says
+
+# What is said of an answer that the model neither refused nor broke off.
+_WHOLE: Final = (None, NO_PASSAGE, NO_CITATION, NOT_THERE)
 
 
 async def ask(resources: Resources, question: str) -> Answered:
@@ -26,6 +32,7 @@ async def ask(resources: Resources, question: str) -> Answered:
         ],
         unsupported=answer.unsupported,
         abstains=answer.abstained,
+        stopped="" if answer.detail in _WHOLE else str(answer.detail),
     )
 
 
@@ -33,6 +40,7 @@ EVAL = Eval(
     dataset=Dataset[str, Answered, About],
     ask=ask,
     asked=asked_with("answer"),
+    search=lambda resources: resources.embeddings.model,
     evaluators=[Abstains(), Says(), Cites(), Grounded()],
     floors={"all": 0.6},
     claims=lambda model: [Claims(ModelJudge(model))],

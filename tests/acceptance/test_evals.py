@@ -199,6 +199,7 @@ def test_a_judge_of_its_own_answers_has_to_be_asked_for(project: Project) -> Non
         (["--live", "--max-usd", "1"], {}, "costs is not known, so --max-usd cannot hold"),
         (["--prompt", "classify@9"], {}, "there is no prompt classify/9"),
         (["--model", "somebody:else"], {}, "'somebody:else' is no model here"),
+        (["--calibrate"], {}, "are about a judge: name it with --judge"),
     ],
 )
 def test_what_cannot_be_asked_exits_with_2_and_one_line(
@@ -213,6 +214,9 @@ def test_what_cannot_be_asked_exits_with_2_and_one_line(
 def test_a_recording_is_replayed_without_a_key_and_nothing_else_is(project: Project) -> None:
     code, told = project.evals("classify", "--prompt", "classify@1", "--record")
     assert code == 0, told
+    other = ("--model", "openai-chat:other")
+    code, told = project.evals("classify", "--prompt", "classify@1", "--record", *other)
+    assert (code, "The recordings are of openai-chat:scripted" in told) == (2, True), told
     nowhere = {"OPENAI_API_KEY": "", "LLM__BASE_URL": "", "LLM__MODEL": ""}
     code, told = project.evals("classify", "--prompt", "classify@1", "--replay", **nowhere)
     assert code == 0, told

@@ -56,7 +56,8 @@ class Baseline(BaseModel, frozen=True, extra="forbid"):
 def save(result: Result, folder: Path) -> Path:
     """Write the module's baseline, whole or not at all; return its path."""
     baseline = Baseline.of(result)
-    asked = json.dumps(baseline.asked.model_dump(), indent=2, sort_keys=True, ensure_ascii=False)
+    said = baseline.asked.model_dump(exclude_none=True)
+    asked = json.dumps(said, indent=2, sort_keys=True, ensure_ascii=False)
     cases = ",\n".join(json.dumps(past.model_dump(), ensure_ascii=False) for past in baseline.cases)
     cost = json.dumps(baseline.cost_usd)
     text = f'{{\n"asked": {asked},\n"cost_usd": {cost},\n"cases": [\n{cases}\n]\n}}\n'

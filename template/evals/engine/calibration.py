@@ -44,29 +44,40 @@ class Labelled(BaseModel, frozen=True, extra="forbid", strict=True):
 
 @dataclass(frozen=True)
 class Labels:
-    """A labelled file: JSON Lines, each a `Labelled`."""
+    """Labelled files: JSON Lines, each a `Labelled`."""
 
     cases: tuple[Labelled, ...]
     digest: str
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read the file; raise `ValueError`, which names the line, where it cannot be used."""
-        text = path.read_text("utf-8")
+    def read(cls, *paths: Path) -> Self:
+        """Read the files; raise `ValueError`, which names the line, where they cannot be used."""
+        texts = [path.read_text("utf-8") for path in paths]
         cases: dict[tuple[str, str, str], Labelled] = {}
-        # Not `splitlines`: JSON may hold other characters that it takes for an end of line.
-        for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
-            try:
-                case = Labelled.model_validate_json(line)
-            except ValidationError as error:
-                raise ValueError(f"{path.name}, line {number}: {_first(error)}") from error
-            key = case.question, case.answer, case.rubric
-            if key in cases:
-                raise ValueError(f"{path.name}, line {number}: the same was labelled before")
-            cases[key] = case
+        for path, text in zip(paths, texts, strict=True):
+            # Not `splitlines`: JSON may hold other characters that it takes for an end of line.
+            for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+                try:
+                    case = Labelled.model_validate_json(line)
+                except ValidationError as error:
+                    raise ValueError(f"{path.name}, line {number}: {_first(error)}") from error
+                key = case.question, case.answer, case.rubric
+                if key in cases:
+                    raise ValueError(f"{path.name}, line {number}: the same was labelled before")
+                cases[key] = case
         if {case.passes for case in cases.values()} != {True, False}:
-            raise ValueError(f"{path.name} needs answers that pass and answers that do not")
-        return cls(tuple(cases.values()), hashlib.sha256(text.encode()).hexdigest()[:12])
+            named = ", ".join(path.name for path in paths)
+            raise ValueError(f"{named} needs answers that pass and answers that do not")
+        return cls(tuple(cases.values()), hashlib.sha256("".join(texts).encode()).hexdigest()[:12])
+
+    @property
+    def rubrics(self) -> frozenset[str]:
+        """The rubrics with answers of both kinds: of another nobody knows how the judge errs."""
+        good, bad = (
+            {case.rubric for case in self.cases if case.passes is passes}
+            for passes in (True, False)
+        )
+        return frozenset(good & bad)
 
 
 class Disagreement(BaseModel, frozen=True):

@@ -19,6 +19,7 @@ from pydantic_evals.evaluators import Evaluator
 from pydantic_evals.reporting import ReportCase
 
 from app.resources import Resources
+from evals.engine.faults import fault_in
 
 # What a check of single claims is called.
 CLAIMS: Final = "claims"
@@ -48,10 +49,14 @@ class Eval(Generic[In, Out]):
     ask: Callable[[Resources, In], Awaitable[Out]]
     asked: Callable[[Resources], tuple[str, Mapping[str, str]]]
     evaluators: Sequence[Evaluator[In, Out, About]]
+    # Names the model that searches, where another one answers from what it finds.
+    search: Callable[[Resources], str | None] = lambda _: None
     # Slice -> the least share of its cases that has to pass; "all" is every case.
     floors: Mapping[str, float] = field(default_factory=dict)
     # What a judge is told to ask of an answer, where one is named.
     rubric: str | None = None
+    # That judge and the digest of its text, where a case may fail by it: `--judge` puts it here.
+    judge: str | None = None
     # More for the judge's model to look at, which never decides: it is not calibrated for it.
     claims: Callable[[Model], Sequence[Evaluator[In, Out, About]]] = lambda _: ()
     # What belongs to no single case, such as a confusion matrix.
@@ -59,10 +64,16 @@ class Eval(Generic[In, Out]):
 
     def load(self, path: Path) -> Dataset[In, Out, About]:
         """Read the cases; raise `ValueError` with a sentence where they cannot be used."""
+        for name, floor in self.floors.items():
+            if not 0 <= floor <= 1:
+                raise ValueError(
+                    f"evals/{path.stem}.py: the floor of {name} is {floor:g}, and has to be from 0"
+                    " to 1."
+                )
         try:
             dataset = self.dataset.from_file(path)
         except (OSError, yaml.YAMLError, ValidationError, ValueError, ExceptionGroup) as error:
-            raise ValueError(f"{path} cannot be read: {error}") from error
+            raise ValueError(fault_in(path, error)) from error
         if not dataset.cases:
             raise ValueError(f"{path} has no cases.")
         if unnamed := sum(not case.name for case in dataset.cases):

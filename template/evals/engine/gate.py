@@ -63,8 +63,7 @@ def judge(
     Raises ValueError for a floor of a slice that has no case.
     """
     slices = tuple(_slices(result))
-    past = {each.case: each for each in baseline.cases} if baseline else {}
-    pairs = [(past[each.case], each) for each in result.outcomes if each.case in past]
+    pairs = list(_pairs(result, baseline))
     before = [old.rate for old, _ in pairs] or [each.rate for each in result.outcomes]
     rules = {"alpha": alpha, "minimum_effect": minimum_effect}
     detectable = detectable_drop(len(before), fmean(before), **rules)
@@ -102,6 +101,18 @@ def summary(rulings: Sequence[Ruling]) -> dict[str, Any]:
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
     return max(verdicts, key=_SEVERITY.__getitem__, default="pass")
+
+
+def percent(rate: float) -> str:
+    """Write a rate for people: what is only not 0 by the rounding of floats is 0."""
+    return f"{round(100 * rate, 9):.3g} %"
+
+
+def _pairs(result: Result, baseline: Baseline | None) -> Iterator[tuple[Past, Outcome]]:
+    """Give the cases that the baseline has too, unless somebody else judged them."""
+    if baseline and baseline.asked.judge == result.asked.judge:
+        past = {each.case: each for each in baseline.cases}
+        yield from ((past[each.case], each) for each in result.outcomes if each.case in past)
 
 
 def _counts(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -155,9 +166,9 @@ def _below(slices: Sequence[Slice]) -> Iterator[Finding]:
                 "inconclusive": f"{each.cases} cases are too few to tell: add cases.",
             }[each.verdict]
             text = (
-                f"{which}: the rate of {_percent(each.rate)} is below the floor of"
-                f" {_percent(each.floor)} (95 % interval {_percent(each.low)} to"
-                f" {_percent(each.high)}, {each.cases} cases). {advice}"
+                f"{which}: the rate of {percent(each.rate)} is below the floor of"
+                f" {percent(each.floor)} (95 % interval {percent(each.low)} to"
+                f" {percent(each.high)}, {each.cases} cases). {advice}"
             )
             yield Finding(verdict=each.verdict, text=text)
 
@@ -175,6 +186,16 @@ def _changes(result: Result, baseline: Baseline | None) -> Iterator[Finding]:
     if changed := sorted({name for name, _ in old.prompts.items() ^ new.prompts.items()}):
         text = f"These prompts are not the baseline's: {', '.join(changed)}."
         yield Finding(verdict="pass", text=text)
+    if old.search and old.search != new.search:
+        text = f"The baseline searched with {old.search}, and this run with {new.search}."
+        yield Finding(verdict="pass", text=text)
+    if old.judge != new.judge:
+        text = (
+            f"The baseline's judge is {old.judge or 'none'}, and this one's {new.judge or 'none'}:"
+            " such rates cannot be compared. Judge as the baseline was, or save a new one."
+        )
+        yield Finding(verdict="inconclusive", text=text)
+        return
     then, now = ({each.case for each in cases} for cases in (baseline.cases, result.outcomes))
     if old.dataset != new.dataset or not then & now:
         text = (
@@ -224,8 +245,8 @@ def _drop(
         return
     text = (
         f"The rate of the {len(after)} cases that the baseline has too fell by"
-        f" {_points(size)}, from {_percent(fmean(before))} to"
-        f" {_percent(fmean(after))} (p = {p_value:.2g})."
+        f" {_points(size)}, from {percent(fmean(before))} to"
+        f" {percent(fmean(after))} (p = {p_value:.2g})."
     )
     runs = {len(old.runs) for old, _ in pairs}, {len(new.runs) for _, new in pairs}
     if runs[0] != runs[1]:
@@ -239,10 +260,6 @@ def _drop(
     found = f"a drop of {_points(detectable)} 4 times in 5" if detectable else "no drop"
     advice = f"Chance may explain it: so many cases show {found}. Add cases, or repeat them."
     yield Finding(verdict="inconclusive", text=f"{text} {advice}")
-
-
-def _percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"
 
 
 def _points(drop: float) -> str:

@@ -24,7 +24,7 @@ from pydantic_evals import increment_eval_metric
 from app.llm.calls import price_usd
 from app.llm.settings import OFFLINE
 
-from evals.engine.running import Unanswered
+from evals.engine.running import KEPT, Unanswered
 
 Mode = Literal["live", "cache", "record", "replay"]
 _RESPONSE: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
@@ -96,6 +96,15 @@ class Answers:
         """Tell apart the times that the same is asked."""
         self._asked[digest] += 1
         return f"{digest}-{self._asked[digest]}"
+
+    def delete_what_was_not_asked(self) -> None:
+        asked = {
+            self._path(f"{digest}-{number}")
+            for digest, times in self._asked.items()
+            for number in range(1, times + 1)
+        }
+        for path in {*self.folder.glob("*.json")} - asked:
+            path.unlink()
 
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest}.json"
@@ -169,6 +178,7 @@ class _Recorder(_Counted):
         asked = digest_of(self.model_id_asked, messages, settings, parameters)
         digest = self.answers.number(asked)
         if found := self.answers.find(digest):
+            increment_eval_metric(KEPT, 1)
             return found
         # One by one where there is a ceiling, or all that are asked at once could go beyond it.
         async with self.answers.turn if self.answers.most_usd is not None else nullcontext():

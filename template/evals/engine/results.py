@@ -27,6 +27,8 @@ class Run(BaseModel, frozen=True):
     checks: tuple[Check, ...]
     scores: dict[str, float] = {}
     seconds: float = 0
+    # Made of answers that were kept from an earlier run: then its seconds say nothing.
+    cached: bool = False
     input_tokens: int = 0
     output_tokens: int = 0
     # None where a price is not known.
@@ -67,6 +69,10 @@ class Asked(BaseModel, frozen=True):
     prompts: dict[str, str] = {}
     # Of the dataset's file.
     dataset: str
+    # By which judge a case may fail: its name, and the digest of its text.
+    judge: str | None = None
+    # The model that searches, where another one answers from what it finds.
+    search: str | None = None
 
 
 class Result(BaseModel, frozen=True):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -24,6 +24,10 @@ from evals.engine.results import Asked, Check, Outcome, Result, Run
 _AT_ONCE = 8
 # What answers without a provider is called so, and knows no chance.
 OFFLINE = "offline"
+# The metric that counts the answers that were kept from an earlier run.
+KEPT = "kept"
+# Says which of two answers to a question meets a rubric better.
+Prefer = Callable[[str, str, str, str], Awaitable[Literal["a", "b", "tie"]]]
 AnyCase = ReportCase[Any, Any, About] | ReportCaseFailure[Any, Any, About]
 
 
@@ -40,6 +44,8 @@ class Service:
     judged: Callable[[Eval[Any, Any]], Eval[Any, Any]] = lambda found: found
     # Checks by which no case may fail.
     advisory: frozenset[str] = frozenset()
+    # Where there is a judge, it compares answers, too.
+    prefer: Prefer | None = None
     # Whether all answers are recordings.
     replayed: bool = False
     # What new answers have cost, so far.
@@ -72,7 +78,13 @@ async def run(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     return Result(
         name=name,
-        asked=Asked(model=model, prompts=dict(prompts), dataset=digest),
+        asked=Asked(
+            model=model,
+            prompts=dict(prompts),
+            dataset=digest,
+            judge=found.judge,
+            search=found.search(service.resources),
+        ),
         outcomes=tuple(
             _outcome(case, runs, service.advisory) for case, runs in _grouped(report).items()
         ),
@@ -134,12 +146,16 @@ def _run(run: AnyCase, advisory: frozenset[str]) -> Run:
         for failure in run.evaluator_failures
     ]
     if all(check.advisory for check in checks):
-        raise ValueError(f"No evaluator says whether {run.name!r} passes: one has to give a bool.")
+        raise ValueError(
+            f"No evaluator says whether {run.name!r} passes: one has to give a bool, of an answer"
+            " that was kept, too."
+        )
     return Run(
         output=shown(run.output),
         checks=tuple(checks),
         scores={name: float(result.value) for name, result in run.scores.items()},
         seconds=run.task_duration,
+        cached=bool(metrics.get(KEPT)),
         input_tokens=int(metrics.get("tokens_in", 0)),
         output_tokens=int(metrics.get("tokens_out", 0)),
         cost_usd=None if metrics.get("unpriced") else metrics.get("usd", 0),

@@ -80,6 +80,11 @@ def drop_test(before: Sequence[float], after: Sequence[float]) -> Drop:
     return Drop(size, float(larger + as_large) / 2)
 
 
+def sign_test(first: int, second: int) -> float:
+    """Return the chance of a split as uneven, either way, where neither is better (two-sided)."""
+    return float(stats.binomtest(first, first + second).pvalue) if first + second else 1.0
+
+
 def detectable_drop(
     cases: int,
     rate: float,

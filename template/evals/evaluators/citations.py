@@ -26,6 +26,8 @@ class Answered(BaseModel, extra="forbid"):
     cites: list[Cited] = []
     unsupported: list[str] = []
     abstains: bool = False
+    # Why the model did not finish: it refused, or was cut off.
+    stopped: str = ""
     says: list[str] = []
 
 
@@ -38,9 +40,14 @@ def _expected(ctx: Context) -> Answered:
 
 @dataclass(repr=False)
 class Abstains(Evaluator[str, Answered, About]):
-    """It gives no answer where the documents have none, and one where they have."""
+    """It gives no answer where the documents have none, and one where they have.
+
+    A model that refused, or was cut off before it said anything, did not find that out.
+    """
 
     def evaluate(self, ctx: Context) -> EvaluationReason:
+        if ctx.output.abstains and ctx.output.stopped:
+            return EvaluationReason(False, ctx.output.stopped)
         reason = "it abstains" if ctx.output.abstains else "it answers"
         return EvaluationReason(ctx.output.abstains == _expected(ctx).abstains, reason)
 

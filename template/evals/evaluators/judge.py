@@ -87,7 +87,7 @@ class Judge:
 
     def __init__(self, model: Model, name: str, instructions: str = INSTRUCTIONS) -> None:
         self.name = name
-        self._model = model
+        self.model = model
         self._instructions = instructions
         try:
             self._settings = _settings(model.profile)
@@ -122,7 +122,7 @@ class Judge:
 
     async def _ask(self, message: str, instructions: str, output: type[T]) -> T:
         agent = Agent(
-            self._model,
+            self.model,
             output_type=output,
             instructions=instructions,
             model_settings=self._settings,

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pydantic_evals.evaluators import EvaluationReason, Evaluator, EvaluatorContext
 
 from evals.engine.eval import About
+from evals.engine.running import KEPT
 
 
 @dataclass(repr=False)
 class Within(Evaluator[object, object, About]):
     """The answer took no more than this; a limit that is None is none.
 
-    Where the price of an answer is not known, it is over any limit of money.
+    Where the price of an answer is not known, it is over any limit of money. An answer that was
+    kept from an earlier run took no time of its own: there nothing is said of the seconds, so no
+    case passes or fails by them. `--live` measures them.
     """
 
     seconds: float | None = None
@@ -30,5 +33,5 @@ class Within(Evaluator[object, object, About]):
         return {
             f"within {most:g} {unit}": EvaluationReason(value <= most, f"it took {value:.4g}")
             for unit, (value, most) in measured.items()
-            if most is not None
+            if most is not None and not (unit == "seconds" and took.get(KEPT))
         }

@@ -35,6 +35,14 @@ def test_without_a_key_no_eval_fails_the_gate(
         assert name in (tmp_path / ".evals/report.html").read_text()
 
 
+@pytest.mark.parametrize("times", ["0", "-1", "1.5", "often"])
+def test_a_case_is_run_once_at_least(times: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([f"--repeat={times}"])
+    assert ended.value.code == 2
+    assert f"a case is run once at least, not {times} times" in capsys.readouterr().err
+
+
 def test_an_eval_that_is_not_there_is_said_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from evals.engine.gate import Ruling, Share, worst
+from evals.engine.gate import Ruling, Share, percent, worst
 from evals.engine.results import Outcome, Result, Verdict
 
 # A colour never stands without a sign and a word.
@@ -32,6 +32,23 @@ COLUMNS: Final = (
 )
 # A terminal obeys these, and XML cannot hold them. Tabs and new lines stay.
 _CONTROLS: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a report says of the run as a whole."""
+
+    model: str
+    when: str
+    # What new answers cost, and what the baseline did, where that is known.
+    spent_usd: float | None = None
+    baseline_cost_usd: float | None = None
+
+    @property
+    def line(self) -> str:
+        known = {"spent": self.spent_usd, "the baseline cost": self.baseline_cost_usd}
+        costs = [f"{what} {usd:,.4f} USD" for what, usd in known.items() if usd is not None]
+        return " · ".join([self.model, self.when, *costs])
 
 
 @dataclass(frozen=True)
@@ -94,18 +111,8 @@ def by_verdict(reports: Sequence[Reported]) -> str:
     return " ".join(parts)
 
 
-def costs(spent_usd: float | None, baseline_cost_usd: float | None) -> list[str]:
-    """Return what was spent now, and what the baseline cost, where that is known."""
-    known = {"spent": spent_usd, "the baseline cost": baseline_cost_usd}
-    return [f"{what} {price:,.4f} USD" for what, price in known.items() if price is not None]
-
-
-def percent(rate: float) -> str:
-    return f"{100 * rate:.3g} %"
-
-
 def interval(share: Share) -> str:
-    return f"{100 * share.low:.3g} to {percent(share.high)}"
+    return f"{percent(share.low).removesuffix(' %')} to {percent(share.high)}"
 
 
 def printable(text: str) -> str:

@@ -12,17 +12,17 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from evals.engine.gate import percent
 from evals.engine.reports import (
     SIGNS,
     WORDS,
+    Header,
     Reported,
     by_verdict,
     clipped,
-    costs,
     headline,
     interval,
     overall,
-    percent,
 )
 from evals.engine.results import Outcome, Run
 
@@ -69,14 +69,7 @@ class Module:
     facts: list[tuple[str, str]]
 
 
-def render(
-    reports: Sequence[Reported],
-    *,
-    model: str,
-    when: str,
-    spent_usd: float | None = None,
-    baseline_cost_usd: float | None = None,
-) -> str:
+def render(reports: Sequence[Reported], header: Header) -> str:
     """Return the page."""
     environment = Environment(
         autoescape=True,
@@ -94,13 +87,11 @@ def render(
     }
     return environment.get_template("report.html.j2").render(
         by_verdict=by_verdict(reports),
-        costs=costs(spent_usd, baseline_cost_usd),
+        header=header,
         headline=headline(reports),
-        model=model,
         modules=[Module(each, list(_groups(each)), list(_facts(each))) for each in reports],
         signs=SIGNS,
         verdict=overall(reports),
-        when=when,
         words=WORDS,
     )
 
@@ -140,17 +131,19 @@ def _facts(reported: Reported) -> Iterator[tuple[str, str]]:
     for name, mean in result.scores.items():
         yield name, f"{mean:.3f}"
     yield "Detectable drop", reported.detectable_drop
-    yield "Latency p50", f"{_latency_ms(runs, 0.5):,} ms"
-    yield "Latency p95", f"{_latency_ms(runs, 0.95):,} ms"
+    yield "Latency p50", _latency(runs, 0.5)
+    yield "Latency p95", _latency(runs, 0.95)
     yield "Input tokens", f"{sum(run.input_tokens for run in runs):,}"
     yield "Output tokens", f"{sum(run.output_tokens for run in runs):,}"
     yield "Cost", "not known" if result.cost_usd is None else f"{result.cost_usd:,.4f} USD"
 
 
-def _latency_ms(runs: Sequence[Run], quantile: float) -> int:
+def _latency(runs: Sequence[Run], quantile: float) -> str:
     """Return the latency that this share of the runs does not exceed (nearest rank)."""
-    seconds = sorted(run.seconds for run in runs)
-    return round(seconds[math.ceil(quantile * len(seconds)) - 1] * 1000)
+    seconds = sorted(run.seconds for run in runs if not run.cached)
+    if not seconds:
+        return "not measured: the answers are kept ones"
+    return f"{seconds[math.ceil(quantile * len(seconds)) - 1] * 1000:,.0f} ms"
 
 
 def _cell(value: object) -> str:

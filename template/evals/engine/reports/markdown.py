@@ -12,9 +12,9 @@ from evals.engine.reports import (
     FINDINGS,
     SIGNS,
     WORDS,
+    Header,
     Reported,
     by_verdict,
-    costs,
     headline,
     on_one_line,
     overall,
@@ -26,16 +26,8 @@ _MOST: Final = 15
 _MARKS: Final = re.compile(r"[\\`*_\[\]<>&|~$@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
-def render(
-    reports: Sequence[Reported],
-    *,
-    model: str,
-    when: str,
-    spent_usd: float | None = None,
-    baseline_cost_usd: float | None = None,
-) -> str:
+def render(reports: Sequence[Reported], header: Header) -> str:
     """Return the summary, of at most about 60 lines."""
-    about = " · ".join([f"Asked: {model}", when, *costs(spent_usd, baseline_cost_usd)])
     lines = [
         f"**{SIGNS[overall(reports)]} {headline(reports)}.** {_text(by_verdict(reports))}",
         "",
@@ -47,7 +39,7 @@ def render(
         "",
         *_some(list(_flipped(reports)), "- … and {} more"),
         "",
-        _text(about),
+        _text(f"Asked: {header.line}"),
     ]
     return "\n".join(lines) + "\n"
 

@@ -12,9 +12,9 @@ from evals.engine.reports import (
     FINDINGS,
     SIGNS,
     WORDS,
+    Header,
     Reported,
     by_verdict,
-    costs,
     headline,
     on_one_line,
     overall,
@@ -24,15 +24,7 @@ from evals.engine.results import Verdict
 _STYLES: Final[dict[Verdict, str]] = {"fail": "red", "inconclusive": "yellow", "pass": "green"}
 
 
-def show(
-    reports: Sequence[Reported],
-    console: Console,
-    *,
-    model: str,
-    when: str,
-    spent_usd: float | None = None,
-    baseline_cost_usd: float | None = None,
-) -> None:
+def show(reports: Sequence[Reported], console: Console, header: Header) -> None:
     """Print the table, the cases that flipped, the findings, and last the verdict."""
     console.print(_table(reports))
     for each in reports:
@@ -43,8 +35,7 @@ def show(
             console.print(_line("pass", f"{name}: {outcome.case} is newly passing"))
         for finding in each.ruling.findings:
             console.print(_line(finding.verdict, f"{name}: {finding.text}", FINDINGS))
-    about = " · ".join([model, when, *costs(spent_usd, baseline_cost_usd)])
-    console.print(Text(on_one_line(about), "dim"))
+    console.print(Text(on_one_line(header.line), "dim"))
     console.print(_line(overall(reports), f"{headline(reports)}. {by_verdict(reports)}"))
 
 

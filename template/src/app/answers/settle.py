@@ -16,6 +16,10 @@ from app.llm.failures import sendable
 from app.llm.structured import Usage
 
 ABSTAINED: Final = "The documents do not answer this. Ask in other words, or add a document."
+# Why there is no answer, where the model neither refused nor was cut off.
+NO_PASSAGE: Final = "No passage was found."
+NO_CITATION: Final = "The model gave no citation that holds."
+NOT_THERE: Final = "The model found no answer in the passages."
 
 
 class Answer(BaseModel):
@@ -59,7 +63,7 @@ def settle(reader: Reader, response: ModelResponse | None, model_name: str) -> A
 
 def _detail(reader: Reader, response: ModelResponse | None) -> str | None:
     if response is None:
-        return "No passage was found."
+        return NO_PASSAGE
     details = response.provider_details or {}
     if response.finish_reason == "content_filter" or "refusal" in details:
         return sendable(details.get("refusal") or "The model refused, and gave no reason.")
@@ -68,5 +72,5 @@ def _detail(reader: Reader, response: ModelResponse | None) -> str | None:
     if reader.supported:
         return None
     if reader.unsupported:
-        return "The model gave no citation that holds."
-    return "The model found no answer in the passages."
+        return NO_CITATION
+    return NOT_THERE

@@ -38,6 +38,22 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     ]
 
 
+def test_it_says_who_judged_and_what_searched_and_older_ones_that_do_not_are_read(
+    tmp_path: Path,
+) -> None:
+    said = {"judge": "openai:big 0a1b", "search": "offline:words"}
+    asked = RESULT.asked.model_copy(update=said)
+    save(RESULT.model_copy(update={"asked": asked}), tmp_path)
+    loaded = load("chat", tmp_path)
+    assert loaded
+    assert loaded.asked == asked
+    text = save(RESULT, tmp_path).read_text("utf-8")
+    assert not {"judge", "search"} & json.loads(text)["asked"].keys()
+    older = load("chat", tmp_path)
+    assert older
+    assert (older.asked.judge, older.asked.search) == (None, None)
+
+
 def test_a_case_is_a_line_in_the_order_of_the_names(tmp_path: Path) -> None:
     text = save(RESULT, tmp_path).read_text("utf-8")
     assert json.loads(text)["asked"]["prompts"] == {"chat/1": "abc"}

@@ -26,7 +26,7 @@ from evals.engine.calibration import (
 )
 from evals.evaluators.judge import INSTRUCTIONS, Judge
 
-SHIPPED = Path(evals.__file__).parent / "labelled" / "judge.jsonl"
+SHIPPED = sorted((Path(evals.__file__).parent / "labelled").glob("judge*.jsonl"))
 
 
 def labels(good: int, bad: int) -> Labels:
@@ -206,8 +206,8 @@ def test_a_judge_without_a_calibration_is_not_calibrated(tmp_path: Path) -> None
         load(tmp_path, judge(), labels(1, 1))
 
 
-def test_the_shipped_file_is_readable_and_balanced() -> None:
-    cases = Labels.read(SHIPPED).cases
+def test_the_shipped_files_are_readable_and_balanced() -> None:
+    cases = Labels.read(*SHIPPED).cases
     good = sum(case.passes for case in cases)
     assert len(cases) >= 60
     assert 0.4 <= good / len(cases) <= 0.6
@@ -263,6 +263,24 @@ def test_a_labelled_file_has_a_digest_of_what_it_says(lines: Lines) -> None:
 def test_a_faulty_line_is_named(lines: Lines, line: str, fault: str) -> None:
     with pytest.raises(ValueError, match=f"^labels.jsonl, {fault}"):
         Labels.read(lines(line))
+
+
+def test_files_are_read_as_one(lines: Lines) -> None:
+    path = lines()
+    other = path.with_name("more.jsonl")
+    other.write_text(path.read_text("utf-8").replace("Q?", "Who?"), "utf-8")
+    read = Labels.read(path, other)
+    assert [case.question for case in read.cases] == ["Q?", "Q?", "Who?", "Who?"]
+    assert read.digest not in {Labels.read(path).digest, Labels.read(other).digest}
+    with pytest.raises(ValueError, match=r"^labels\.jsonl, line 1: the same was labelled before"):
+        Labels.read(path, path)
+
+
+def test_a_rubric_counts_with_an_answer_of_each_kind(lines: Lines) -> None:
+    one = {"question": "Q?", "answer": "A", "rubric": "Half", "passes": True, "why": "W"}
+    assert Labels.read(lines(json.dumps(one))).rubrics == {"R"}
+    two = one | {"answer": "B", "passes": False}
+    assert Labels.read(lines(json.dumps(one), json.dumps(two))).rubrics == {"R", "Half"}
 
 
 def test_a_labelled_file_has_both_verdicts(lines: Lines) -> None:

@@ -1,6 +1,7 @@
 """Cases as they are read from a file, and what an editor is told of them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,19 +49,43 @@ def test_cases_are_read_with_what_they_say_of_themselves(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("cases: [", "cannot be read"),
-        ("cases:\n- inputs: What?\n", "1 cases without a name"),
-        ("cases: []\n", "has no cases."),
-        ("cases:\n- name: a\n  inputs: b\n  slice: c\n", "slice"),
-        ("cases:\n- name: a\n  inputs: [b]\n", "inputs"),
-        ("cases:\n- name: a\n  inputs: b\n- name: a\n  inputs: c\n", "Duplicate case name: 'a'"),
+        ("cases: [", ", line 1: expected the node content, but found '<stream end>'."),
+        ("cases:\n- inputs: What?\n", " has 1 cases without a name: name each."),
+        ("cases: []\n", " has no cases."),
+        ("", ": it has to be names with values."),
+        ("case: []\n", ": cases is missing."),
+        ("cases:\n- name: a\n  inputs: b\n  slice: c\n", ", case 'a': slice is no known field."),
+        ("cases:\n- name: a\n", ", case 'a': inputs is missing."),
+        ("cases:\n- name: a\n  inputs: [b]\n", ", case 'a': inputs has to be a text: quote it."),
+        (
+            "cases:\n- name: a\n  inputs: b\n  metadata: {must_pass: maybe}\n",
+            ", case 'a': metadata.must_pass has to be true or false.",
+        ),
+        ("cases:\n- inputs: 42\n", ", case number 1: inputs has to be a text: quote it."),
+        (
+            "cases:\n- name: a\n  inputs: b\n  evaluators: [Other]\n",
+            " names an evaluator: put it into evals/questions.py instead.",
+        ),
+        (
+            "cases:\n- name: a\n  inputs: b\n- name: a\n  inputs: c\n",
+            " cannot be read: Duplicate case name: 'a'.",
+        ),
     ],
 )
-def test_a_file_that_cannot_be_used_says_why(path: Path, text: str, said: str) -> None:
+def test_a_file_that_cannot_be_used_says_which_case_and_why(
+    path: Path, text: str, said: str
+) -> None:
     path.write_text(text)
     with pytest.raises(ValueError, match=r"questions\.yaml") as refused:
         EVAL.load(path)
-    assert said in str(refused.value)
+    assert str(refused.value) == f"{path}{said}"
+
+
+@pytest.mark.parametrize("floor", [75, -0.1, float("nan")])
+def test_a_floor_that_is_no_share_is_refused(path: Path, floor: float) -> None:
+    path.write_text(CASES)
+    with pytest.raises(ValueError, match=r"the floor of short is .*, and has to be from 0 to 1\."):
+        replace(EVAL, floors={"all": 1, "short": floor}).load(path)
 
 
 def test_a_file_that_is_not_there_is_named(path: Path) -> None:

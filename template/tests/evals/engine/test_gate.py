@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from evals.engine.baseline import Baseline
-from evals.engine.gate import Ruling, exit_code, judge, summary
+from evals.engine.gate import Ruling, exit_code, judge, percent, summary
 from evals.engine.results import Asked, Check, Outcome, Result, Run, Verdict
 
 ASKED = Asked(model="offline", prompts={"chat/1": "abc"}, dataset="def")
@@ -207,6 +207,50 @@ def test_another_model_and_other_prompts_are_named_and_compared_all_the_same() -
         "The baseline's model is offline, and this one's openai:gpt-6-luna.",
         "These prompts are not the baseline's: chat/1, chat/2.",
     ]
+
+
+def test_another_search_is_named_and_compared_all_the_same() -> None:
+    before = result("+" * 30, asked=ASKED.model_copy(update={"search": "offline:words"}))
+    after = result("-" * 30, asked=ASKED.model_copy(update={"search": "openai:small"}))
+    ruling = judge(after, Baseline.of(before))
+    assert ruling.verdict == "fail"
+    assert texts(ruling, "pass") == [
+        "The baseline searched with offline:words, and this run with openai:small."
+    ]
+    # Older baselines do not say.
+    assert texts(judge(after, Baseline.of(result("+" * 30))), "pass") == []
+
+
+@pytest.mark.parametrize("chance", [True, False])
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (None, "openai:big 0a1b", "judge is none, and this one's openai:big 0a1b:"),
+        ("openai:big 0a1b", None, "judge is openai:big 0a1b, and this one's none:"),
+        ("openai:big 0a1b", "openai:big 2c3d", "this one's openai:big 2c3d:"),
+    ],
+)
+def test_what_another_judge_says_is_not_compared(
+    old: str | None, new: str | None, said: str, chance: bool
+) -> None:
+    before = result("+" * 30, asked=ASKED.model_copy(update={"judge": old}))
+    after = result("-" * 30, asked=ASKED.model_copy(update={"judge": new}))
+    ruling = judge(after.model_copy(update={"chance": chance}), Baseline.of(before))
+    assert (ruling.verdict, ruling.flipped) == ("inconclusive", ())
+    [text] = [finding.text for finding in ruling.findings]
+    assert said in text
+    assert "such rates cannot be compared" in text
+
+
+def test_what_the_same_judge_says_is_compared() -> None:
+    asked = ASKED.model_copy(update={"judge": "openai:big 0a1b"})
+    ruling = judge(result("-" * 30, asked=asked), Baseline.of(result("+" * 30, asked=asked)))
+    assert ruling.verdict == "fail"
+
+
+def test_a_rate_that_only_rounding_keeps_from_0_is_0() -> None:
+    assert percent(3e-17) == "0 %"
+    assert percent(0.00012) == "0.012 %"
 
 
 def test_only_a_failure_sets_the_exit_code() -> None:

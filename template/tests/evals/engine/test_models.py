@@ -43,6 +43,23 @@ def test_a_replay_needs_no_key() -> None:
     assert not any(settings.provider_keys.values())
 
 
+@pytest.mark.parametrize("option", ["--judge-itself", "--calibrate"])
+def test_what_is_about_a_judge_needs_one(option: str) -> None:
+    with pytest.raises(ValueError, match="are about a judge: name it with --judge"):
+        configured(Settings(_env_file=None), options(option))
+    configured(Settings(_env_file=None), options(option, "--judge", "offline"))
+
+
+@pytest.mark.parametrize("amount", ["nan", "inf", "-1", "two"])
+def test_an_amount_that_is_none_is_refused(amount: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options(f"--max-usd={amount}")
+    assert f"argument --max-usd: an amount of dollars is 0 or more, not {amount}" in (
+        capsys.readouterr().err
+    )
+    assert options("--max-usd", "0.5").max_usd == 0.5
+
+
 def test_only_one_way_to_get_answers_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         options("--replay", "--record")

@@ -15,7 +15,7 @@ from app.errors import BadRequest, ServiceError, TooManyRequests, Unavailable
 from app.resources import Resources
 from evals.engine.eval import About, Eval
 from evals.engine.results import Check, Result
-from evals.engine.running import Service, Unanswered, run, shown
+from evals.engine.running import KEPT, Service, Unanswered, run, shown
 
 CASES = """
 cases:
@@ -57,6 +57,7 @@ async def evaluate(
         dataset=Dataset[str, str, About],
         ask=ask,
         asked=lambda resources: (model, {"p/1": "digest"}),
+        search=lambda resources: "words",
         evaluators=[Same(), *more],
         floors={"all": 0.5},
         tables=lambda cases: {"Counted": [[len(cases)]]},
@@ -79,6 +80,7 @@ async def test_each_case_has_its_runs_with_checks_scores_and_what_they_took(
     assert one.runs[0].input_tokens == 3
     assert one.runs[0].seconds > 0
     assert (result.asked.model, result.asked.prompts) == ("m", {"p/1": "digest"})
+    assert (result.asked.judge, result.asked.search) == (None, "words")
     assert result.tables == {"Counted": [[6]]}
     assert result.floors == {"all": 0.5}
 
@@ -189,6 +191,16 @@ async def test_an_evaluator_that_fails_ends_the_eval(tmp_path: Path) -> None:
 
     with pytest.raises(Unanswered, match="capitals, one: Same: RuntimeError: what is that"):
         await evaluate(tmp_path, ask)
+
+
+async def test_a_run_of_answers_that_were_kept_is_marked(tmp_path: Path) -> None:
+    async def ask(resources: Resources, text: str) -> str:
+        if text == "b":
+            increment_eval_metric(KEPT, 1)
+        return text
+
+    one, two = (await evaluate(tmp_path, ask)).outcomes
+    assert (one.runs[0].cached, two.runs[0].cached) == (False, True)
 
 
 async def test_a_price_that_nobody_knows_is_no_price(tmp_path: Path) -> None:

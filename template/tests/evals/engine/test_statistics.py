@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evals.engine.statistics import detectable_drop, drop_test, kappa, rate_interval, wilson
+from evals.engine.statistics import (
+    detectable_drop,
+    drop_test,
+    kappa,
+    rate_interval,
+    sign_test,
+    wilson,
+)
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
@@ -144,3 +151,10 @@ def test_agreement_on_one_label_says_nothing() -> None:
 def test_kappa_is_never_below_minus_1() -> None:
     value, interval = kappa([(True, True)] * 30 + [(True, False), (False, True)])
     assert interval.low == -1 < value < 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "chance"), [(0, 0, 1), (3, 3, 1), (0, 5, 2 / 32), (5, 0, 2 / 32)]
+)
+def test_a_split_is_as_likely_as_that_of_coins(first: int, second: int, chance: float) -> None:
+    assert sign_test(first, second) == pytest.approx(chance)

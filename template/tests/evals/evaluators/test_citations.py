@@ -30,6 +30,13 @@ def test_abstaining_is_right_where_the_documents_have_no_answer(does: bool, shou
     assert found(Abstains(), context(answer, answer)) is True
 
 
+@pytest.mark.parametrize("should", [True, False])
+def test_a_model_that_refused_or_was_cut_off_did_not_abstain(should: bool) -> None:
+    answer = Answered(abstains=True, stopped="The model refused, and gave no reason.")
+    said = Abstains().evaluate(context(answer, Answered(abstains=should)))
+    assert (said.value, said.reason) == (False, "The model refused, and gave no reason.")
+
+
 def test_what_is_not_said_fails() -> None:
     said = Says().evaluate(context(Answered(text="Soon."), EXPECTED))
     assert (said.value, said.reason) == (False, "it does not say '30 days'")

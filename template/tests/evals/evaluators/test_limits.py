@@ -2,6 +2,7 @@
 
 import pytest
 
+from evals.engine.running import KEPT
 from evals.evaluators.limits import Within
 from tests.evals.evaluators.contexts import context, found
 
@@ -27,3 +28,9 @@ def test_each_limit_that_is_set_is_held_or_not(limits: Within, said: dict[str, b
 def test_an_unknown_price_is_over_any_limit() -> None:
     unpriced = context("", usd=0, unpriced=1)
     assert found(Within(usd=1_000_000), unpriced) == {"within 1e+06 usd": False}
+
+
+@pytest.mark.parametrize("seconds", [1, 3])
+def test_of_an_answer_that_was_kept_nothing_is_said_of_the_time(seconds: float) -> None:
+    kept = context("", duration=2, tokens_in=70, **{KEPT: 1})
+    assert found(Within(seconds=seconds, tokens=100), kept) == {"within 100 tokens": True}

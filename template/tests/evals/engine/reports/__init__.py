@@ -5,10 +5,10 @@ from typing import Any
 
 from evals.engine.baseline import Baseline
 from evals.engine.gate import judge
-from evals.engine.reports import Reported
+from evals.engine.reports import Header, Reported
 from evals.engine.results import Asked, Check, Outcome, Result, Run
 
-ABOUT: dict[str, Any] = {"model": "openai:small", "when": "2026-11-25 21:40 UTC"}
+HEADER = Header(model="openai:small", when="2026-11-25 21:40 UTC")
 HOSTILE = (
     "<script>alert(1)</script> | [a](https://evil.example) ![b](//evil.example)\n"
     "`c` *d* __e__ \x1b[2J\x07\x9b [red]f[/red] &amp; \"'> https://evil.example www.evil.example"

@@ -1,14 +1,15 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from evals.engine.reports import Reported, html
+from evals.engine.reports import Header, Reported, html
 from tests.evals.engine.reports import (
-    ABOUT,
     FAILED,
+    HEADER,
     HOSTILE,
     INCONCLUSIVE,
     PASSED,
@@ -62,7 +63,7 @@ class Page(HTMLParser):
 
 
 def page(*reports: Reported, **more: Any) -> Page:
-    return Page(html.render(reports, **ABOUT, **more))
+    return Page(html.render(reports, replace(HEADER, **more)))
 
 
 @pytest.mark.parametrize(
@@ -107,13 +108,13 @@ def test_without_a_floor_none_is_drawn() -> None:
     assert "floor" not in {each.get("class") for each in read.attributes("line")}
 
 
-def test_each_slice_is_a_row() -> None:
+def test_each_slice_is_a_row_with_a_verdict_where_it_has_a_floor() -> None:
     cases = [outcome("a", True, slice="short"), outcome("b", False, slice="long")]
     read = page(module(*cases, floors={"long": 0.5}))
     assert read.texts("th", scope="row") == ["all", "short", "long"]
     assert read.texts("tr")[1:] == [
-        "all ✓ passed 50 % 9.45 to 90.5 % 1/2 none",
-        "short ✓ passed 100 % 20.7 to 100 % 1/1 none",
+        "all 50 % 9.45 to 90.5 % 1/2 none",
+        "short 100 % 20.7 to 100 % 1/1 none",
         "long ? inconclusive 0 % 0 to 79.3 % 0/1 50 %",
     ]
 
@@ -212,6 +213,22 @@ def test_scores_latency_tokens_and_cost_are_told() -> None:
     assert facts["Detectable drop"] == "25.9 points"
 
 
+def test_answers_that_were_kept_are_left_out_of_the_latency() -> None:
+    kept, asked = run(seconds=0.001, cached=True), run(seconds=2)
+    for runs, said in (
+        ([kept, kept, asked], "2,000 ms"),
+        ([kept], "not measured: the answers are kept ones"),
+    ):
+        read = page(module(*(outcome(f"c{n}", runs=(each,)) for n, each in enumerate(runs))))
+        facts = dict(zip(read.texts("dt"), read.texts("dd"), strict=True))
+        assert (facts["Latency p50"], facts["Latency p95"]) == (said, said)
+
+
+def test_an_interval_that_ends_at_0_says_0() -> None:
+    read = page(module(*(outcome(f"c{number}", False) for number in range(3))))
+    assert "0 to 56.1 %" in read.texts("td")
+
+
 def test_a_price_that_is_not_known_is_no_zero() -> None:
     read = page(module(outcome("c", runs=(run(cost_usd=None), run(cost_usd=1)))))
     assert read.texts("dd")[5] == "not known"
@@ -242,6 +259,10 @@ def test_it_tells_the_model_the_prompts_and_the_dataset() -> None:
         ("Prompt chat/1", "0a1b2c"),
         ("Dataset", "3d4e5f"),
     ]
+    judged = {"model": "m", "dataset": "d", "judge": "openai:big 0a1b", "search": "offline:words"}
+    read = page(module(outcome("c", True), asked=judged))
+    asked = zip(read.texts("dt"), read.texts("dd"), strict=True)
+    assert {("Judge", "openai:big 0a1b"), ("Searched with", "offline:words")} < set(asked)
 
 
 def test_hostile_text_is_shown_and_never_obeyed() -> None:
@@ -251,7 +272,7 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
     case = outcome(HOSTILE, runs=(wrong,), question=HOSTILE, expected=HOSTILE, slice=HOSTILE)
     tables = {HOSTILE: [[HOSTILE], [HOSTILE]]}
     hostile = module(case, name=HOSTILE, before=[HOSTILE], tables=tables, asked=asked)
-    read = Page(html.render([hostile], model=HOSTILE, when=HOSTILE))
+    read = Page(html.render([hostile], Header(HOSTILE, HOSTILE)))
     plain = " ".join(HOSTILE.split())
     tags = {tag for tag, _, _ in page(FAILED).elements}
     assert {tag for tag, _, _ in read.elements} == tags
@@ -262,7 +283,7 @@ def test_hostile_text_is_shown_and_never_obeyed() -> None:
 
 
 def test_it_loads_nothing_and_forbids_scripts() -> None:
-    text = html.render([FAILED, PASSED], **ABOUT)
+    text = html.render([FAILED, PASSED], HEADER)
     read = Page(text)
     policy = next(each["content"] for each in read.attributes("meta") if "http-equiv" in each)
     assert policy.startswith("default-src 'none'; style-src 'unsafe-inline';")
@@ -281,4 +302,4 @@ def test_no_heading_is_left_out() -> None:
 def test_three_hundred_cases_are_less_than_a_megabyte() -> None:
     runs = (run(passes=False, output="word " * 200), run(output="word " * 200))
     cases = [outcome(f"c{number}", runs=runs, question="why? " * 40) for number in range(300)]
-    assert len(html.render([module(*cases)], **ABOUT).encode()) < 1_000_000
+    assert len(html.render([module(*cases)], HEADER).encode()) < 1_000_000

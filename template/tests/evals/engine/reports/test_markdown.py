@@ -1,12 +1,13 @@
+from dataclasses import replace
 from html import unescape
 
 import pytest
 from markdown_it import MarkdownIt
 
-from evals.engine.reports import Reported, markdown
+from evals.engine.reports import Header, Reported, markdown
 from tests.evals.engine.reports import (
-    ABOUT,
     FAILED,
+    HEADER,
     HOSTILE,
     INCONCLUSIVE,
     PASSED,
@@ -18,7 +19,7 @@ from tests.evals.engine.reports import (
 
 
 def lines(*reports: Reported) -> list[str]:
-    return markdown.render(reports, **ABOUT).splitlines()
+    return markdown.render(reports, HEADER).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -64,13 +65,15 @@ def test_cases_that_flipped_are_bullets() -> None:
 
 
 def test_it_ends_with_what_was_asked_and_what_it_cost() -> None:
-    written = markdown.render([PASSED], **ABOUT, spent_usd=0.04125, baseline_cost_usd=1234)
+    costly = replace(HEADER, spent_usd=0.04125, baseline_cost_usd=1234)
+    written = markdown.render([PASSED], costly)
     assert written.endswith(
         "\nAsked: openai:small · 2026-11-25 21:40 UTC"
         " · spent 0.0413 USD · the baseline cost 1,234.0000 USD\n"
     )
-    assert markdown.render([PASSED], **ABOUT, spent_usd=0).endswith("· spent 0.0000 USD\n")
-    assert "USD" not in markdown.render([PASSED], **ABOUT)
+    free = markdown.render([PASSED], replace(HEADER, spent_usd=0))
+    assert free.endswith("· spent 0.0000 USD\n")
+    assert "USD" not in markdown.render([PASSED], HEADER)
 
 
 def test_it_is_short_whatever_comes() -> None:
@@ -86,7 +89,7 @@ def test_it_is_short_whatever_comes() -> None:
 def test_hostile_text_is_shown_as_it_is_on_one_line() -> None:
     wrong = outcome(HOSTILE, runs=(run(passes=False, reason=HOSTILE),), must_pass=True)
     hostile = module(wrong, before=[HOSTILE], name=HOSTILE)
-    written = markdown.render([hostile], model=HOSTILE, when=HOSTILE)
+    written = markdown.render([hostile], Header(HOSTILE, HOSTILE))
     shown = MarkdownIt().enable("table").render(written)
     plain = " ".join(PLAIN.split())
     tags = {"<script", "<a", "<img", "<code", "<em", "<pre"}

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -5,8 +6,8 @@ from rich.console import Console
 
 from evals.engine.reports import Reported, table
 from tests.evals.engine.reports import (
-    ABOUT,
     FAILED,
+    HEADER,
     HOSTILE,
     INCONCLUSIVE,
     PASSED,
@@ -19,7 +20,8 @@ from tests.evals.engine.reports import (
 
 def shown(*reports: Reported, width: int = 200, **options: Any) -> str:
     file = StringIO()
-    table.show(reports, Console(file=file, width=width, **options), **ABOUT, spent_usd=0.5)
+    console = Console(file=file, width=width, **options)
+    table.show(reports, console, replace(HEADER, spent_usd=0.5))
     return file.getvalue()
 
 
