@@ -258,7 +258,7 @@ async def test_a_charset_that_no_page_has_is_not_used(charset: str) -> None:
         (lambda request: httpx2.Response(404, text="No."), "status 404"),
         (lambda request: httpx2.Response(304), "status 304"),
         (lambda request: httpx2.Response(302), "status 302"),
-        (page(b"\x89PNG", Content_Type="image/png"), "no text, but image/png"),
+        (page(b"\x89PNG", Content_Type="audio/mpeg"), "no text, but audio/mpeg"),
         (page(b"x", Content_Type=""), "no known kind"),
         (page(b"x", Content_Type="application/octet-stream"), "no text"),
         (page(b"x", Content_Encoding="gzip"), "compressed"),
