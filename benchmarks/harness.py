@@ -23,10 +23,11 @@ from copier import run_copy
 from copier.errors import DirtyLocalWarning
 
 ROOT = Path(__file__).parents[1]
-MINIMAL: dict[str, Any] = dict.fromkeys(("llm", "rag", "evals", "docker", "ci"), False)
+MINIMAL: dict[str, Any] = dict.fromkeys(("llm", "rag", "agent", "evals", "docker", "ci"), False)
 LLM: dict[str, Any] = {**MINIMAL, "llm": True}
 RAG: dict[str, Any] = {**MINIMAL, "rag": True}
 RAG_AND_LLM: dict[str, Any] = {**LLM, "rag": True}
+AGENT: dict[str, Any] = {**RAG_AND_LLM, "agent": True}
 
 
 def render(target: Path, answers: dict[str, Any]) -> Path:

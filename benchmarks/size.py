@@ -13,6 +13,7 @@ import tokenize
 from pathlib import Path
 
 from harness import (
+    AGENT,
     LLM,
     MINIMAL,
     RAG,
@@ -23,10 +24,20 @@ from harness import (
     verdict,
 )
 
-CASES = {"minimal": MINIMAL, "llm": LLM, "rag": RAG, "rag and llm": RAG_AND_LLM}
+CASES = {
+    "minimal": MINIMAL,
+    "llm": LLM,
+    "rag": RAG,
+    "rag and llm": RAG_AND_LLM,
+    "rag, llm and agent": AGENT,
+}
 MOST_PACKAGES = {"minimal": 30, "llm": 50}
-# What rag may bring to the service that lacks it.
-MOST_ADDED = {"rag": ("minimal", 36), "rag and llm": ("llm", 16)}
+# What a capability may bring to the service that lacks it.
+MOST_ADDED = {
+    "rag": ("minimal", 36),
+    "rag and llm": ("llm", 16),
+    "rag, llm and agent": ("rag and llm", 2),
+}
 MOST_LINES = {"minimal": 600, "llm": 1_300, "rag and llm": 2_900}
 SILENT = {
     tokenize.COMMENT,

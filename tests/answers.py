@@ -19,11 +19,13 @@ class Choice(NamedTuple):
     values: tuple[str, ...]
 
 
-CAPABILITIES = ("llm", "rag", "evals", "docker", "ci")
+CAPABILITIES = ("llm", "rag", "agent", "evals", "docker", "ci")
 CHOICES = {
     "llm_provider": Choice("llm", ("openai", "anthropic", "both")),
     "ci_provider": Choice("ci", ("github", "gitlab")),
 }
+# One that cannot stand without the other.
+NEEDS = {"agent": "llm"}
 # Capabilities that change none of src, tests and pyproject.toml.
 AROUND_THE_SERVICE = ("docker", "ci")
 # It changes nothing of src, and of the others' tests nothing.
@@ -32,6 +34,8 @@ BESIDE_THE_SERVICE = "evals"
 
 def is_valid(answers: Answers) -> bool:
     """Tell whether these capabilities can stand together."""
+    if any(answers[name] and not answers[needed] for name, needed in NEEDS.items()):
+        return False
     return bool(not answers["evals"] or answers["llm"] or answers["rag"])
 
 
@@ -68,7 +72,8 @@ def label(answers: Answers) -> str:
 
 
 def without(answers: Answers, *capabilities: str) -> Answers:
-    """Return `answers` with these capabilities off."""
+    """Return `answers` with these capabilities off, and what cannot stand without them."""
+    capabilities += tuple(name for name, needed in NEEDS.items() if needed in capabilities)
     closed = [name for name, choice in CHOICES.items() if choice.capability in capabilities]
     kept = {name: value for name, value in answers.items() if name not in closed}
     return {**kept, **dict.fromkeys(capabilities, False)}

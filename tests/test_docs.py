@@ -57,6 +57,7 @@ HOWTO = {
     for name in (
         *("anthropic", "classify", "endpoints", "extract", "openai", "prompts", "providers"),
         *("answers", "database", "documents", "parser", "retrieval", "splitter"),
+        *("agent", "tools"),
         *("evals", "judge"),
     )
 }

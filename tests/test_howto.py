@@ -29,10 +29,11 @@ from test_docs import HOWTO, Page, Shell, generate, page, pages
 
 FILE = re.compile(r"# ([\w./]+\.\w+)(?:, in place of (.+))?\n")
 # The smallest that have the page: there is less to install and to check.
-CHAT: Answers = without(FULL, "rag", "evals")
+CHAT: Answers = without(FULL, "rag", "agent", "evals")
+AGENT: Answers = without(FULL, "rag", "evals")
 BOTH: Answers = {**CHAT, "llm_provider": "both"}
 ANTHROPIC: Answers = {**CHAT, "llm_provider": "anthropic"}
-SEARCH: Answers = without(FULL, "llm", "evals")
+SEARCH: Answers = without(FULL, "llm", "agent", "evals")
 
 
 def changes_a_file(block: tuple[str, str]) -> bool:
@@ -270,22 +271,40 @@ def judge(project: Path, told: str, stub: Stub, render: Render) -> None:
     assert "0 cases are answered otherwise. The judge finds 0 better" in told
 
 
+def agent(project: Path, told: str, stub: Stub, render: Render) -> None:
+    assert "calculator succeeded: 144" in told
+    assert "approval.requested notify" in told
+    kinds = re.findall(r"(?m)^event: (\S+)$", told)
+    assert kinds[0] == "run.started"
+    assert kinds[-1] == "run.completed"
+    assert kinds.count("tool.call") == kinds.count("tool.result") == 2
+    assert kinds.count("approval.requested") == 1
+    ids = [int(number) for number in re.findall(r"(?m)^id: (\d+)$", told)]
+    assert ids == list(range(1, len(kinds) + 1))
+
+
+def tools(project: Path, told: str, stub: Stub, render: Render) -> None:
+    assert "price_of succeeded: {'euros': 4.5, 'article': 'paper cups'}" in told
+
+
 Check = Callable[[Path, str, Stub, Render], None]
 CHECKS: dict[str, tuple[Check, Answers]] = {
+    "docs/agent.md": (agent, AGENT),
     "docs/anthropic.md": (anthropic, ANTHROPIC),
-    "docs/answers.md": (answers, without(FULL, "evals")),
+    "docs/answers.md": (answers, without(FULL, "agent", "evals")),
     "docs/classify.md": (classify, CHAT),
     "docs/documents.md": (documents, SEARCH),
     "docs/endpoints.md": (endpoints, CHAT),
-    "docs/evals.md": (evals, without(FULL, "llm")),
+    "docs/evals.md": (evals, without(FULL, "llm", "agent")),
     "docs/extract.md": (extract, BOTH),
-    "docs/judge.md": (judge, without(FULL, "rag")),
+    "docs/judge.md": (judge, without(FULL, "rag", "agent")),
     "docs/openai.md": (openai, CHAT),
     "docs/parser.md": (parser, SEARCH),
     "docs/prompts.md": (prompts, CHAT),
     "docs/providers.md": (providers, CHAT),
     "docs/retrieval.md": (retrieval, SEARCH),
     "docs/splitter.md": (splitter, SEARCH),
+    "docs/tools.md": (tools, AGENT),
 }
 
 
@@ -327,6 +346,9 @@ def test_a_project_moves_to_a_postgres_elsewhere(template: Path, tmp_path: Path)
             # Postgres' own commands, such as pg_dump.
             patch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
             text = told.text.replace(address, elsewhere.url)
+            # With something in it, and without any of its parts.
+            text = text.replace("poe doctor\n", "poe doctor\nuv run poe ingest README.md\n")
+            text = text.replace("-c 'DROP", "-c 'DROP SCHEMA rag CASCADE' -c 'DROP")
             follow(Page(told.name, text), project, tmp_path / "shells")
         assert not (project / ".data").exists()
         assert elsewhere.rows("SELECT article FROM orders.orders") == []

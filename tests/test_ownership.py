@@ -17,6 +17,7 @@ from answers import (
     CHOICES,
     FULL,
     MINIMAL,
+    NEEDS,
     SERVICES,
     VALID,
     WITH_EVALS,
@@ -35,6 +36,7 @@ MANIFEST = next(
     for entry in yaml.safe_load((ROOT / "copier.yml").read_text("utf-8"))["_exclude"]
     if "{%" in entry
 )
+PROVIDERS = CHOICES["llm_provider"].values
 BLOCK = re.compile(r"\{% if (?P<rule>.+) %\}\n(?P<paths>(?:/.+\n)+)\{% endif %\}\n")
 
 
@@ -46,6 +48,8 @@ def vanished(render: Render, full: Answers, *capabilities: str) -> set[str]:
 def owners(render: Render, full: Answers) -> dict[str, frozenset[str]]:
     """Return, for each file that any one capability takes away, the capabilities that do."""
     gone = {name: vanished(render, full, name) for name in CAPABILITIES}
+    for name, needed in NEEDS.items():
+        gone[needed] -= gone[name]
     return {
         path: frozenset(name for name in CAPABILITIES if path in gone[name])
         for path in set().union(*gone.values())
@@ -60,9 +64,21 @@ def test_a_file_belongs_to_one_capability_or_to_one_pair(full: Answers, render: 
     assert {path: names for path, names in owned.items() if len(names - {"evals"}) > 2} == {}
 
 
+def shared(render: Render, full: Answers) -> set[str]:
+    """Return the files that go only where both partners of an `or` in the manifest are off."""
+    pairs = [capabilities_in(rule) for rule, _ in manifest() if " or " in rule]
+    return {
+        path
+        for pair in pairs
+        for path in vanished(render, full, *pair)
+        if not any(path in vanished(render, full, name) for name in pair)
+    }
+
+
 @pytest.mark.parametrize("full", FULLS, ids=label)
 def test_all_off_is_full_without_what_each_takes_away(full: Answers, render: Render) -> None:
-    assert vanished(render, full, *CAPABILITIES) == set(owners(render, full))
+    gone = vanished(render, full, *CAPABILITIES)
+    assert gone == set(owners(render, full)) | shared(render, full)
     assert set(tree(render(without(full, *CAPABILITIES)))) == set(tree(render(MINIMAL)))
 
 
@@ -174,7 +190,7 @@ def test_evals_leave_the_service_as_it_is(answers: Answers, render: Render) -> N
     assert len(digests) == 1
 
 
-def test_evals_are_the_same_with_each_provider(render: Render) -> None:
+def test_evals_are_the_same_with_each_provider_and_with_an_agent(render: Render) -> None:
     """So that only one of them needs to be proved."""
     found: dict[bool, set[str]] = {}
     for answers in WITH_EVALS:
@@ -183,6 +199,16 @@ def test_evals_are_the_same_with_each_provider(render: Render) -> None:
             evals = [file for file in files if file[0].startswith(("evals/", "tests/evals/"))]
             found.setdefault(bool(answers["rag"]), set()).add(repr(sorted(evals)))
     assert [len(distinct) for distinct in found.values()] == [1, 1]
+
+
+def test_a_provider_changes_llm_alone(render: Render) -> None:
+    """And what is put together, so that the tests of all else pass with each where one passes."""
+    projects = [tree(render({**FULL, "llm_provider": value})) for value in PROVIDERS]
+    together = {"src/app/settings.py"}
+    for one, other in combinations(projects, 2):
+        changed = {path for path in one | other if one.get(path) != other.get(path)}
+        of_code = {path for path in changed if path.startswith(("src/", "tests/"))}
+        assert {path for path in of_code if not re.match(r"(src/app|tests)/llm/", path)} <= together
 
 
 def test_no_two_services_are_the_same(render: Render) -> None:

@@ -27,16 +27,32 @@ def _each(services: list[Answers]) -> pytest.MarkDecorator:
     )
 
 
+def _has_more(answers: Answers) -> bool:
+    return bool(answers["rag"] or answers["agent"])
+
+
 # With the most dependencies.
 LOWEST = next(answers for answers in WITH_EVALS if answers.get("llm_provider") == "both")
 # The own tests of these run below, with what evals add.
 WITH_MORE = [without(FULL, "evals", "docker", "ci"), without(LOWEST, "evals")]
 
 EVERY_SERVICE = _each(SERVICES)
-EVERY_OTHER_SERVICE = _each([answers for answers in SERVICES if answers not in WITH_MORE])
-# They are the same with each provider (test_ownership.py).
+# A provider changes nothing beyond the tests of llm (test_ownership.py).
+EVERY_OTHER_SERVICE = _each(
+    [
+        answers
+        for answers in SERVICES
+        if answers not in WITH_MORE
+        and (answers.get("llm_provider", "openai") == "openai" or not _has_more(answers))
+    ]
+)
+# They are the same with each provider, and with an agent (test_ownership.py).
 EVERY_SERVICE_WITH_EVALS = _each(
-    [answers for answers in WITH_EVALS if answers.get("llm_provider", "openai") == "openai"]
+    [
+        answers
+        for answers in WITH_EVALS
+        if answers.get("llm_provider", "openai") == "openai" and not answers["agent"]
+    ]
 )
 WATCH_IMPORTS = Path(__file__).with_name("watch_imports.py")
 
@@ -124,6 +140,8 @@ def test_a_service_boots_and_answers(answers: Answers, install: Install) -> None
             document = {"title": "Hours", "text": "The shop opens at nine."}
             assert request(f"{address}/v1/documents", document)[0] == 202
             assert request(f"{address}/v1/search", {"query": "opens"})[0] == 200
+        if answers["agent"]:
+            assert request(f"{address}/v1/runs", {"input": "What is 6 * 7?"})[0] == 202
 
 
 @pytest.mark.slow
@@ -149,7 +167,7 @@ def test_a_service_runs_without_its_development_tools(
     shutil.copytree(render(answers), project)
     run("uv", "sync", "--quiet", "--no-dev", cwd=project)
     run(python(project), WATCH_IMPORTS, cwd=project, env={})
-    with postgres() if answers["rag"] else nullcontext() as url:
+    with postgres() if _has_more(answers) else nullcontext() as url:
         env = {"DATABASE__URL": url} if url else {}
         if url:
             run(python(project), "-m", "app", "migrate", cwd=project, env=env)

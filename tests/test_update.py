@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from copier import VcsRef, run_copy, run_update
 
-from answers import CAPABILITIES, CHOICES, FULL, MINIMAL, Answers, is_valid, without
+from answers import CAPABILITIES, CHOICES, FULL, MINIMAL, NEEDS, Answers, is_valid, without
 from owner import own
 from projects import commit, edit, git, recorded, request, run, serving, tree
 
@@ -92,6 +92,11 @@ def update(project: Path, ref: str | VcsRef | None = None, **answers: str | bool
         assert not name.endswith(".rej")
 
 
+def switched(name: str, *, on: bool) -> Answers:
+    """Return the answers that switch a capability, and what needs it."""
+    return dict.fromkeys([name, *(each for each, needed in NEEDS.items() if needed == name)], on)
+
+
 def without_record(project: Path) -> dict[str, tuple[int, bytes]]:
     """Return the project's files but the one that records the answers."""
     return {name: file for name, file in tree(project).items() if name != ".copier-answers.yml"}
@@ -141,18 +146,19 @@ def test_a_capability_off_and_on_again_changes_no_byte(
     """With the owner's edits in place, and next to all other capabilities or to none."""
     answers = FULL if others == "on" else {**MINIMAL, name: True}
     if not is_valid(answers):
-        answers["rag"] = True
+        answers |= {"llm": True, "llm_provider": "openai"} if name in NEEDS else {"rag": True}
     project = generate(template, tmp_path / "project", answers)
     own(project)
     before = tree(project)
 
-    update(project, VcsRef.CURRENT, **{name: False})
+    update(project, VcsRef.CURRENT, **switched(name, on=False))
     commit(project, f"without {name}")
     off = generate(template, tmp_path / "off", without(answers, name))
     own(off)
     assert without_record(project) == without_record(off)
 
-    update(project, VcsRef.CURRENT, **{name: True})
+    back = {each: True for each in switched(name, on=True) if answers[each]}
+    update(project, VcsRef.CURRENT, **back)
     assert tree(project) == before
 
 
@@ -174,7 +180,7 @@ def test_a_choice_outlives_its_capability(template: Path, tmp_path: Path, name: 
     project = generate(template, tmp_path / "project", {**FULL, name: choice.values[1]})
     before = tree(project)
     for switch in (False, True):
-        update(project, VcsRef.CURRENT, **{choice.capability: switch})
+        update(project, VcsRef.CURRENT, **switched(choice.capability, on=switch))
         commit(project, f"{choice.capability} is {switch}")
     assert tree(project) == before
 
@@ -185,7 +191,7 @@ def test_what_the_owner_put_beside_a_capability_stays_when_it_goes(
     project = generate(template, tmp_path / "project", FULL)
     (project / "src/app/llm/ours.py").write_text("OURS = 1\n")
     commit(project, "ours")
-    update(project, VcsRef.CURRENT, llm=False)
+    update(project, VcsRef.CURRENT, **switched("llm", on=False))
     assert [path.name for path in (project / "src/app/llm").iterdir()] == ["ours.py"]
 
 
@@ -206,7 +212,7 @@ def test_an_updated_project_is_green(template: Path, tmp_path: Path) -> None:
     commit(project, "locked")
     own(project, with_uv=True)
     assert git(project, "ls-files", "uv.lock") == "uv.lock"
-    for answers in ({}, {"llm": False}, {"llm": True}):
+    for answers in ({}, switched("llm", on=False), switched("llm", on=True)):
         update(project, None if not answers else VcsRef.CURRENT, **answers)
         run("uv", "sync", "--quiet", cwd=project)
         run("uv", "run", "poe", "check", cwd=project)

@@ -14,9 +14,11 @@ from projects import tree
 WORDS = {
     "llm": r"(?<!fu)llm|openai|anthropic|claude|gpt|pydantic.?ai|prompt|chat|completion|offline"
     r"|language model|model (calls?|names?|ids?|answers?)|[a-z]_tokens|jinja|tenacity",
-    "rag": r"\brag\b|rag_|rag[ -]|embed|retriev|pgvector|postgres|database|psycopg|dbos|alembic"
-    r"|sqlalchemy|citation|\bcite|ingest|WORKER__|poe (worker|db|migrate|answer)|vector"
-    r"|passages?\b|word-?llama",
+    "rag": r"\brag\b|rag_|rag[ -]|embed(?!ded)|retriev|pgvector|citation|\bcite|ingest|poe answer"
+    r"|vector|passages?\b|word-?llama",
+    "agent": r"app[./]agent|(?<!\w)agent\.md|AGENT__|settings\.agent|poe run\b|v1/runs|the agent\b",
+    "rag or agent": r"embedded|postgres|database|psycopg|dbos|alembic|sqlalchemy|WORKER__"
+    r"|poe (worker|db|migrate)",
     "evals": r"\bevals\b|poe eval\b|scipy",
     "docker": r"docker|compose\b|container|\bimages?\b|podman|buildah|hadolint",
     "ci": r"github|gitlab|dependabot|renovate|workflow|pipeline|continuous integration"
@@ -49,8 +51,8 @@ ALLOWED = {
     },
     "ci": {
         r"https://github\.com/\S+": "the address of a project that this one uses",
-        r"^(src/app|tests)/(workflows|rag|db)/.*": "a workflow of DBOS is work in steps",
-        r"\b(app|tests)[./]workflows\S*|ingestion\.workflow": "likewise",
+        r"^(src/app|tests)/(workflows|rag|db|agent)/.*": "a workflow of DBOS is work in steps",
+        r"\b(app|tests)[./]workflows\S*|(ingestion|work)\.workflows?": "likewise",
         r"</?ci\b": "the beginning of a tag that cites",
         r"^(tests/)?evals/.*": "reports are for whatever pipeline reads them",
     },
@@ -67,6 +69,7 @@ ALLOWED = {
 def absent(answers: Answers) -> list[str]:
     """Return the names in WORDS of all that these answers leave out."""
     off = [name for name, value in answers.items() if value is False]
+    off += ["rag or agent"] if not (answers["rag"] or answers["agent"]) else []
     other = [
         f"{name}={value}"
         for name, choice in CHOICES.items()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+# The body of a request -> the message of the assistant.
+Completing = Callable[[dict[str, Any]], dict[str, Any]]
 # What the system message says, and what the user says, message by message -> the answer.
 Answering = Callable[[str, Sequence[str]], str]
 
@@ -17,21 +19,42 @@ Answering = Callable[[str, Sequence[str]], str]
 def model_server(answering: Answering) -> Iterator[str]:
     """Serve Chat Completions, not streamed; give the base URL."""
 
+    def complete(body: dict[str, Any]) -> dict[str, Any]:
+        said = [(each["role"], _text(each["content"])) for each in body["messages"]]
+        system = "\n".join(text for role, text in said if role in ("system", "developer"))
+        text = answering(system, [text for role, text in said if role == "user"])
+        return {"role": "assistant", "content": text}
+
+    with completion_server(complete) as url:
+        yield url
+
+
+@contextmanager
+def completion_server(complete: Completing) -> Iterator[str]:
+    """Serve the same, with whole messages: those that call tools, too."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def handle(self) -> None:
+            # Whoever asked may have been killed.
+            with suppress(ConnectionError):
+                super().handle()
+
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            said = [(each["role"], _text(each["content"])) for each in body["messages"]]
-            system = "\n".join(text for role, text in said if role in ("system", "developer"))
-            text = answering(system, [text for role, text in said if role == "user"])
-            message = {"role": "assistant", "content": text}
+            length = int(self.headers["Content-Length"])
+            content = self.rfile.read(length)
+            if len(content) < length:
+                raise ConnectionError
+            body = json.loads(content)
+            message = complete(body)
+            finish = "tool_calls" if message.get("tool_calls") else "stop"
             answer = {
                 "id": "c",
                 "object": "chat.completion",
                 "created": 1,
                 "model": body["model"],
-                "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
+                "choices": [{"index": 0, "finish_reason": finish, "message": message}],
                 "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
             }
             content = json.dumps(answer).encode()

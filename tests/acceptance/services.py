@@ -19,11 +19,15 @@ from projects import python, wait_until_live
 KEY = "a-key-that-is-for-tests-only"
 
 
-def service_with(provider: str | None, *, rag: bool = False) -> Answers:
+def service_with(provider: str | None, *, rag: bool = False, agent: bool = False) -> Answers:
     """Return the answers of the service that has this provider alone, or, for None, no model."""
-    found = [a for a in SERVICES if a.get("llm_provider") == provider and a["rag"] == rag]
-    assert len(found) == 1
-    return found[0]
+    [found] = (
+        answers
+        for answers in SERVICES
+        if answers.get("llm_provider") == provider
+        and (answers["rag"], answers["agent"]) == (rag, agent)
+    )
+    return found
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from starlette.types import Receive, Scope, Send
 from stubs import ChatCompletions, Reply
 
 from acceptance.databases import Postgres, data_folder, postgres
-from acceptance.services import KEY, running
-from answers import SERVICES, label
+from acceptance.services import KEY, running, service_with
+from answers import label
 from conftest import Install
 from projects import environment, python, run
 
@@ -28,7 +28,7 @@ AT_ONCE = 200
 # So many look for their sources at the same time; all 200 could take longer than one waits for a
 # connection.
 BEGINNING = 20
-FULL = next(a for a in SERVICES if a["rag"] and a["llm"] and a["llm_provider"] == "openai")
+FULL = service_with("openai", rag=True)
 SENTENCE = "Deliveries reach the island of Fogo every second Tuesday."
 DOCUMENT = {"title": "Deliveries", "text": SENTENCE}
 ASKED = {"question": "When do deliveries reach Fogo?", "stream": True}

@@ -10,10 +10,11 @@ import pytest
 from copier import VcsRef, run_copy, run_update
 
 from acceptance.databases import servers_of
-from answers import SERVICES, label
+from acceptance.services import service_with
+from answers import label
 from projects import commit, git, request, run, serving
 
-FULL = next(a for a in SERVICES if a["rag"] and a["llm"] and a["llm_provider"] == "openai")
+FULL = service_with("openai", rag=True)
 SENTENCE = "The lighthouse keeper counts the ships at dusk."
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group(label(FULL))]

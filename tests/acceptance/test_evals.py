@@ -16,13 +16,14 @@ from playwright.sync_api import Browser
 
 from acceptance.browser import violations
 from acceptance.model_server import model_server
-from answers import FULL, WITH_EVALS, Answers, label
+from acceptance.services import service_with
+from answers import FULL, Answers, label
 from conftest import Install, Render
 from projects import environment, run
 
 pytestmark = pytest.mark.system
 
-MODELS: Answers = next(a for a in WITH_EVALS if a.get("llm_provider") == "openai" and not a["rag"])
+MODELS: Answers = {**service_with("openai"), "evals": True}
 PROMPT = """+++
 description = "{description}"
 +++

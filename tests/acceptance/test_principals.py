@@ -19,12 +19,12 @@ import httpx2
 import pytest
 
 from acceptance.databases import Postgres, data_folder, postgres
-from acceptance.services import running
-from answers import SERVICES, label
+from acceptance.services import running, service_with
+from answers import label
 from conftest import Install
 from projects import environment, python, run
 
-FULL = next(a for a in SERVICES if a["rag"] and a["llm"] and a["llm_provider"] == "openai")
+FULL = service_with("openai", rag=True)
 KEYS = {name: f"the-key-of-{name}-for-tests-only" for name in ("alice", "bob")}
 SAFE = "The safe of the Meridian office opens with tulip-4711."
 METADATA = {"team": "meridian-board"}

@@ -34,8 +34,8 @@ DISTRIBUTIONS = (
 KEY = "a-key-of-the-tests"
 
 
-MINIMAL: Answers = {"llm": False, "rag": False, "evals": False, "ci": False}
-LLM: Answers = {"llm": True, "rag": False, "ci": False}
+MINIMAL: Answers = {"llm": False, "rag": False, "agent": False, "evals": False, "ci": False}
+LLM: Answers = {"llm": True, "rag": False, "agent": False, "ci": False}
 RAG: Answers = {"llm": True, "rag": True, "ci": False}
 
 

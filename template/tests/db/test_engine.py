@@ -24,37 +24,45 @@ def nowhere() -> str:
         return f"postgresql://carol:hunter2@127.0.0.1:{free.getsockname()[1]}/data"
 
 
+@pytest.fixture
+async def things(database: Database) -> Database:
+    """A database with an empty table."""
+    async with database.begin() as connection:
+        await connection.execute(text("CREATE TABLE things (name text)"))
+    return database
+
+
 async def count(database: Database) -> int:
     async with database.begin() as connection:
-        found: int = await connection.scalar(text("SELECT count(*) FROM rag.documents"))
+        found: int = await connection.scalar(text("SELECT count(*) FROM things"))
         return found
 
 
-ADD = text("INSERT INTO rag.documents (principal, source_id) VALUES ('alice', 'a')")
+ADD = text("INSERT INTO things VALUES ('a')")
 
 
-async def test_what_a_transaction_wrote_is_there_after_it(database: Database) -> None:
-    async with database.begin() as connection:
+async def test_what_a_transaction_wrote_is_there_after_it(things: Database) -> None:
+    async with things.begin() as connection:
         await connection.execute(ADD)
-    assert await count(database) == 1
+    assert await count(things) == 1
 
 
-async def test_nothing_is_left_of_a_transaction_that_raised(database: Database) -> None:
+async def test_nothing_is_left_of_a_transaction_that_raised(things: Database) -> None:
     async def write_and_fail() -> None:
-        async with database.begin() as connection:
+        async with things.begin() as connection:
             await connection.execute(ADD)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await write_and_fail()
-    assert await count(database) == 0
+    assert await count(things) == 0
 
 
-async def test_nothing_is_left_of_a_transaction_that_was_cancelled(database: Database) -> None:
+async def test_nothing_is_left_of_a_transaction_that_was_cancelled(things: Database) -> None:
     written = asyncio.Event()
 
     async def write() -> None:
-        async with database.begin() as connection:
+        async with things.begin() as connection:
             await connection.execute(ADD)
             written.set()
             await asyncio.Event().wait()
@@ -64,7 +72,7 @@ async def test_nothing_is_left_of_a_transaction_that_was_cancelled(database: Dat
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    assert await count(database) == 0
+    assert await count(things) == 0
 
 
 async def test_a_server_that_is_away_is_a_503_that_says_when_to_try_again(nowhere: str) -> None:
@@ -77,22 +85,22 @@ async def test_a_server_that_is_away_is_a_503_that_says_when_to_try_again(nowher
 
 
 async def test_connections_that_the_server_has_ended_are_replaced(
-    database: Database, postgres: str
+    things: Database, postgres: str
 ) -> None:
-    assert await count(database) == 0
+    assert await count(things) == 0
     async with open_database(DatabaseSettings(url=SecretStr(postgres))) as administrator:
-        name = (await database.url()).database
+        name = (await things.url()).database
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
         async with administrator.begin() as connection:
             await connection.execute(text(ended), {"name": name})
-    assert await count(database) == 0
+    assert await count(things) == 0
 
 
 async def test_tables_that_are_out_of_date_are_named_until_they_are_migrated(
     blank_database: str,
 ) -> None:
     async with open_database(DatabaseSettings(url=SecretStr(blank_database))) as database:
-        with pytest.raises(Unavailable, match=r"The tables of dbos, .*rag.* migrate\.$"):
+        with pytest.raises(Unavailable, match=r"The tables of dbos.* migrate\.$"):
             await database.check()
         await migrate(blank_database)
         assert str((await database.url()).database) in await database.check()

@@ -27,6 +27,13 @@ def test_a_script_imports_only_what_is_there() -> None:
     assert imported <= {f"./{name}" for name in SCRIPTS}
 
 
+def test_each_script_is_loaded_by_the_page_or_by_another(client: TestClient) -> None:
+    imported = {name for text in SCRIPTS.values() for name in re.findall(r' from "./(.+)"', text)}
+    loaded = {*LOADED, *(f"/web/{name}" for name in imported)}
+    assert {f"/web/{name}" for name in SCRIPTS} <= loaded
+    assert all(client.get(path).status_code == 200 for path in loaded)
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [("/", "text/html"), ("/web/style.css", "text/css"), ("/web/page.js", "text/javascript")],

@@ -13,10 +13,11 @@ from pydantic_ai.messages import ModelResponseStreamEvent
 from app.answers.citations import Reader
 from app.answers.settle import Answer, settle
 from app.answers.sources import fitting, put, refuse_long
+from app.db.texts import Text
 from app.llm.chat import Chat, ChatRequest
 from app.llm.failures import sendable
 from app.llm.unshared import unshared
-from app.rag.bodies import Metadata, Text
+from app.rag.bodies import Metadata
 from app.rag.retrieve import Passage
 
 

@@ -1,4 +1,4 @@
-"""A real Postgres with pgvector, from a package, for development and tests.
+"""A real Postgres, from a package, for development and tests.
 
 The processes of one project share one server, by its folder. The last that leaves stops it; what
 killed processes left running is taken over by the next one, or stopped by `poe db stop`.

@@ -17,7 +17,7 @@ class DatabaseSettings(BaseModel):
 
     # Without one, a Postgres that development tools bring starts by itself.
     url: Annotated[SecretStr, AfterValidator(_postgres)] | None = None
-    # Connections of one process, for requests and for the documents that it works on.
+    # Connections of one process, for requests and for what it works on.
     pool_size: PositiveInt = 5
     # Where the Postgres for development keeps its data.
     folder: Path = Path(".data/postgres")

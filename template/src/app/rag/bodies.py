@@ -2,18 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 from pydantic_core import from_json
 
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("the character NUL cannot be stored: leave it out")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair cannot be stored: leave it out") from None
-    return text
+from app.db.texts import Line, Text
 
 
 def _decoded(given: Any) -> Any:
@@ -26,8 +18,6 @@ def _no_integer(given: Any) -> Any:
     return given
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Line = Annotated[Text, Field(pattern=r"\S", max_length=500)]
 # `strict`: a number that is no integer is none, and the text "1" is no number.
 Scalar = (
     Annotated[bool, Field(strict=True)]

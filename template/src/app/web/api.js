@@ -31,10 +31,10 @@ function keep(key) {
 
 // GET `path`, or POST `body` to it: a FormData as it is, all else as JSON. Throws a ServiceError, or
 // an AbortError after `signal`.
-export async function call(path, { method, body, signal } = {}) {
+export async function call(path, { method, body, headers, signal } = {}) {
   for (;;) {
     const key = held;
-    const response = await send(path, { method, body, signal }, key);
+    const response = await send(path, { method, body, headers, signal }, key);
     if (response.ok) return response;
     const error = await errorOf(response);
     if (response.status !== 401 || !(await askForKey(key))) throw error;
@@ -42,8 +42,8 @@ export async function call(path, { method, body, signal } = {}) {
   }
 }
 
-async function send(path, { method, body, signal }, key) {
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+async function send(path, { method, body, headers: own, signal }, key) {
+  const headers = key ? { ...own, Authorization: `Bearer ${key}` } : { ...own };
   const options = { method: method ?? (body ? "POST" : "GET"), headers, signal, credentials: "omit" };
   if (body instanceof FormData) {
     options.body = body;
@@ -59,10 +59,11 @@ async function send(path, { method, body, signal }, key) {
   }
 }
 
-// Yield {name, data} of each server-sent event. Whoever reads stops at the last one, for this throws
+// Yield {id, name, data} of each server-sent event. Whoever reads stops at the last one, for this throws
 // where the answer ends.
 export async function* events(response) {
   let buffer = "";
+  let id = "";
   let name = "";
   try {
     for await (const text of pieces(response.body)) {
@@ -71,8 +72,9 @@ export async function* events(response) {
       buffer = lines.pop();
       for (const line of lines) {
         if (!line) name = "";
+        if (line.startsWith("id:")) id = line.slice("id:".length).trim();
         if (line.startsWith("event:")) name = line.slice("event:".length).trim();
-        if (line.startsWith("data:")) yield { name, data: line.slice("data:".length).trim() };
+        if (line.startsWith("data:")) yield { id, name, data: line.slice("data:".length).trim() };
       }
     }
   } catch (error) {

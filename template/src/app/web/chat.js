@@ -2,7 +2,7 @@
 
 import { ServiceError, call, events } from "./api.js";
 import { markdown } from "./markdown.js";
-import { announce, element, errorBox, tokens } from "./page.js";
+import { announce, element, errorBox, isAtBottom, scrollDown, tokens } from "./page.js";
 
 const STORED = "conversation";
 const [models, list, empty, unkept, form, input, send, stop] = [
@@ -131,15 +131,6 @@ function drawer(answer) {
       if (follow) scrollDown();
     });
   };
-}
-
-function isAtBottom() {
-  const { scrollHeight, clientHeight, scrollTop } = document.documentElement;
-  return scrollHeight - clientHeight - scrollTop < 80;
-}
-
-function scrollDown() {
-  window.scrollTo(0, document.documentElement.scrollHeight);
 }
 
 // An error as storage keeps it.

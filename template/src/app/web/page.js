@@ -21,6 +21,15 @@ export function announce(text) {
   setTimeout(() => (announcer.textContent = text), 50);
 }
 
+export function isAtBottom() {
+  const { scrollHeight, clientHeight, scrollTop } = document.documentElement;
+  return scrollHeight - clientHeight - scrollTop < 80;
+}
+
+export function scrollDown() {
+  window.scrollTo(0, document.documentElement.scrollHeight);
+}
+
 export function tokens(input, output) {
   return `${input.toLocaleString("en")} tokens in, ${output.toLocaleString("en")} out`;
 }

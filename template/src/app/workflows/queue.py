@@ -27,9 +27,17 @@ class Queue:
         self._opening = asyncio.Lock()
 
     async def add(
-        self, connection: AsyncConnection, workflow: str, workflow_id: str, *arguments: Any
+        self,
+        connection: AsyncConnection,
+        workflow: str,
+        workflow_id: str,
+        *arguments: Any,
+        partition: str | None = None,
     ) -> None:
-        """Queue a workflow, when the transaction of `connection` commits; the same id only once."""
+        """Queue a workflow, when the transaction of `connection` commits; the same id only once.
+
+        `partition` is for a workflow that limits how much of one runs at once.
+        """
         client = await self._open()
         options: EnqueueOptions = {
             "workflow_name": workflow,
@@ -37,7 +45,14 @@ class Queue:
             "workflow_id": workflow_id,
             "app_version": VERSION,
         }
+        if partition is not None:
+            options["queue_partition_key"] = partition
         await connection.run_sync(client.enqueue_in_transaction, options, *arguments)
+
+    async def cancel(self, *workflow_ids: str) -> None:
+        """Break off what runs of these, and what they have begun."""
+        client = await self._open()
+        await client.cancel_workflows_async(list(workflow_ids), cancel_children=True)
 
     async def remove(self, *workflow_ids: str) -> None:
         """Cancel what still runs of these, and forget that they ever were."""

@@ -7,7 +7,7 @@ done. A worker that stops breaks off what it runs; it, or another, goes on after
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,28 +26,38 @@ from app.workflows.settings import WorkerSettings
 
 from app.errors import ServiceError, Unavailable
 
-Run = Callable[..., Coroutine[Any, Any, None]]
+Run = Callable[..., Coroutine[Any, Any, Any]]
 _log = structlog.stdlib.get_logger("app.workflows")
 _PAUSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """What is run for each entry of the queue `name`; it may be broken off and begun again."""
+    """What is run for each entry of the queue `name`; it may be broken off and begun again.
+
+    With `partition_concurrency` each entry is in a partition, of which so many run at once.
+    """
 
     name: str
     run: Run
+    partition_concurrency: int | None = None
 
 
 class Worker:
     """Runs workflows from `database`. There is one in a process, for DBOS is one."""
 
     def __init__(
-        self, database: Database, settings: WorkerSettings, workflows: Sequence[Workflow]
+        self,
+        database: Database,
+        settings: WorkerSettings,
+        workflows: Sequence[Workflow],
+        chores: Sequence[Callable[[], Awaitable[object]]] = (),
     ) -> None:
         self._database = database
         self._settings = settings
         self._workflows = workflows
+        # Done every now and then, by each process that works.
+        self._chores = chores
         self._tasks: set[asyncio.Task[Any]] = set()
         self._problem: str | None = None
 
@@ -92,12 +102,15 @@ class Worker:
                     await DBOS.register_queue_async(
                         workflow.name,
                         worker_concurrency=self._settings.concurrency,
+                        partition_concurrency=workflow.partition_concurrency,
                         polling_interval_sec=self._settings.poll_seconds,
                         on_conflict="always_update",
                     )
                 self._problem = None
                 while not _is_cancelled():
                     await presence.recover()
+                    for chore in self._chores:
+                        await chore()
                     await asyncio.sleep(self._settings.recover_seconds)
             finally:
                 await self._stop()
@@ -106,7 +119,7 @@ class Worker:
         config = DBOSConfig(
             name="app",
             system_database_url=url,
-            sys_db_pool_size=self._settings.concurrency + 1,
+            sys_db_pool_size=self._settings.concurrency + len(self._workflows),
             executor_id=executor,
             application_version=VERSION,
             run_migrations=False,
@@ -123,11 +136,11 @@ class Worker:
         DBOS.launch()
 
     def _noted(self, run: Run) -> Run:
-        async def run_noted(*arguments: Any) -> None:
+        async def run_noted(*arguments: Any) -> Any:
             task = asyncio.ensure_future(run(*arguments))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            await task
+            return await task
 
         return run_noted
 

@@ -1,0 +1,1 @@
+"""What the agent can do: a module a tool. `resources.py` lists those that it has."""

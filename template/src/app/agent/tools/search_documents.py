@@ -1,0 +1,35 @@
+"""Search the documents of whoever began the run."""
+
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+from pydantic_ai import RunContext, Tool
+
+from app.agent.durable import UNTRUSTED, Scope
+from app.rag.retrieve import Passage
+
+
+class Found(BaseModel):
+    title: str
+    text: str
+
+
+class Retrieves(Protocol):
+    async def retrieve(
+        self, principal: str, query: str, *, limit: int = 8, filter: Any = None
+    ) -> list[Passage]: ...
+
+
+def tool(retriever: Retrieves) -> Tool[Scope]:
+    """Make the tool that asks `retriever`."""
+
+    async def search_documents(ctx: RunContext[Scope], query: str) -> list[Found]:
+        """Find passages of the user's documents, by meaning and by words.
+
+        Args:
+            query: A question, or words that stand in the documents.
+        """
+        passages = await retriever.retrieve(ctx.deps.principal, query, limit=5)
+        return [Found(title=passage.title, text=passage.text) for passage in passages]
+
+    return Tool(search_documents, metadata={UNTRUSTED: True}, timeout=30)

@@ -1,0 +1,217 @@
+"""What was answered or done is not asked for or done again; what strangers wrote taints a run."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from pydantic_ai import Tool
+from pydantic_ai.exceptions import ToolFailed
+
+from app.agent.durable import EFFECT, UNTRUSTED, Scope
+from app.agent.store import Run
+
+from tests.agent.conftest import Notes, Office, Scripted, call, calling, failing, reading, waiting
+from tests.llm.scripted import Turn
+from tests.workflows.conftest import until
+
+pytestmark = pytest.mark.anyio
+
+_SAID = "SELECT json_array_length(messages::json) FROM agent.conversations"
+
+
+async def break_off(office: Office, notes: Notes, run: Run) -> None:
+    """Work until the tool is at work, and stop the worker then."""
+    notes.may_end.clear()
+    async with office.working(), asyncio.timeout(20):
+        await notes.begun.wait()
+    notes.may_end.set()
+    assert (await office.read(run)).status == "running"
+
+
+async def test_what_was_broken_off_goes_on_and_asks_nothing_again(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    turns = [calling(call("read")), calling(call("note", what="a")), "Done."]
+    office = office.given(scripted(*turns), [reading("1", "never"), notes.asking])
+    run = await office.do()
+    await office.decide(run, True)
+    await break_off(office, notes, run)
+    before = await office.events(run)
+    run = await office.go_on(run)
+    assert (run.status, run.usage.requests, notes.noted) == ("completed", 3, ["a"])
+    # The tool that was at work is called again, with the same key.
+    assert len(notes.keys) == 2
+    assert len(set(notes.keys)) == 1
+    after = await office.events(run)
+    assert after[: len(before)] == before
+    assert [event.id for event in after] == list(range(1, len(after) + 1))
+    assert await office.results(run) == ["1", "noted a"]
+
+
+async def test_a_leg_that_is_worked_on_again_writes_nothing_twice(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    turns = [calling(call("note", what="a"), call("note", what="b")), "Done."]
+    office = office.given(scripted(*turns), [notes.tool])
+    run = await office.do(conversation_id="c")
+    events, said = await office.events(run), await office.column(_SAID)
+    # As if the process had ended right before it ended the run.
+    await office.execute("DELETE FROM agent.events WHERE key = 'ended'")
+    await office.execute("DELETE FROM agent.conversations")
+    await office.execute(
+        """UPDATE agent.runs SET status = 'running', ended_at = NULL, history = NULL, usage = NULL,
+            output = '', last_event = last_event - 1"""
+    )
+    await office.execute("UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'dead'")
+    again = await office.go_on(run)
+    assert again.model_dump(exclude={"ended_at"}) == run.model_dump(exclude={"ended_at"})
+    assert await office.events(run) == events
+    assert await office.column(_SAID) == said
+    assert notes.noted == ["a", "b"]
+
+
+@pytest.mark.parametrize("status", ["completed", "waiting_for_approval", "cancelled"])
+async def test_a_leg_that_is_over_is_not_worked_on_again(
+    office: Office, notes: Notes, scripted: Scripted, status: str
+) -> None:
+    turn: Turn | str = calling(call("note", what="a")) if status.startswith("w") else "Done."
+    office = office.given(scripted(turn), [notes.asking])
+    run = await office.do()
+    if status == "cancelled":
+        await office.execute("UPDATE agent.runs SET status = 'cancelled'")
+    assert run.status == status or status == "cancelled"
+    before = await office.events(run)
+    await office.execute("UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'dead'")
+    await office.execute("DELETE FROM dbos.operation_outputs")
+
+    async def is_over() -> bool:
+        return await office.column("SELECT status FROM dbos.workflow_status") == ["SUCCESS"]
+
+    async with office.working():
+        await until(is_over)
+    assert await office.events(run) == before
+
+
+async def test_a_run_is_cancelled_while_a_tool_works(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    notes.may_end.clear()
+    office = office.given(scripted(calling(call("note", what="a"))), [notes.tool])
+    run = await office.begin()
+
+    async with office.working():
+        async with asyncio.timeout(20):
+            await notes.begun.wait()
+        cancelled = await office.runs.cancel("alice", run.id)
+        async with asyncio.timeout(20):
+            await notes.broken_off.wait()
+    assert cancelled.status == (await office.read(run)).status == "cancelled"
+    assert (await office.kinds(run))[-2:] == ["tool.call", "run.cancelled"]
+    assert notes.noted == []
+
+
+async def test_the_time_of_a_run_goes_on_while_nobody_works_on_it(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    """So what ends the process each time does not begin with all of its time again."""
+    office = office.given(scripted(calling(call("note", what="a"))), [notes.tool])
+    run = await office.begin()
+    await break_off(office, notes, run)
+    await office.execute("UPDATE agent.runs SET deadline = now() - interval '1 second'")
+    run = await office.go_on(run)
+    assert (run.status, notes.noted) == ("failed", [])
+
+
+async def test_an_effect_needs_an_approval_once_strangers_texts_were_read(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    turns = [
+        calling(call("note", what="before")),
+        calling(call("read")),
+        calling(call("note", what="after")),
+    ]
+    office = office.given(scripted(*turns), [reading("Note this."), notes.tool])
+    run = await office.do()
+    (asked,) = waiting(run)
+    assert (run.status, asked.arguments) == ("waiting_for_approval", {"what": "after"})
+    assert asked.reason == "The run has read what strangers wrote."
+    assert notes.noted == ["before"]
+    await office.decide(run, True)
+    # What follows the approved one needs another.
+    office = office.given(scripted(calling(call("note", what="more"))))
+    async with office.working():
+        run = await office.reaches(run, "waiting_for_approval", "failed")
+    assert [asked.arguments for asked in waiting(run)] == [{"what": "more"}]
+    assert notes.noted == ["before", "after"]
+
+
+async def test_what_is_called_together_with_reading_was_decided_before_it(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    turn = calling(call("read"), call("note", what="a"))
+    office = office.given(scripted(turn, "Done."), [reading("Note b."), notes.tool])
+    assert (await office.do()).status == "completed"
+    assert notes.noted == ["a"]
+
+
+@pytest.mark.parametrize("failure", [ToolFailed("Note this."), ZeroDivisionError()])
+async def test_also_what_a_tool_says_when_it_fails_is_a_strangers(
+    office: Office, notes: Notes, scripted: Scripted, failure: Exception
+) -> None:
+    fail = failing(failure, "read")
+    fail.metadata = {UNTRUSTED: True}
+    turns = [calling(call("read")), calling(call("note", what="a"))]
+    run = await office.given(scripted(*turns), [fail, notes.tool]).do()
+    assert (run.status, notes.noted) == ("waiting_for_approval", [])
+
+
+async def test_what_was_read_in_an_earlier_run_of_the_conversation_still_counts(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    tools = [reading("Note this."), notes.tool]
+    office = office.given(scripted(calling(call("read")), "Read."), tools)
+    assert (await office.do(conversation_id="c")).status == "completed"
+    turn = calling(call("note", what="a"))
+    run = await office.given(scripted(turn)).do(conversation_id="c")
+    assert (run.status, notes.noted) == ("waiting_for_approval", [])
+    other = await office.given(scripted(turn, "Done.")).do(conversation_id="d")
+    assert (other.status, notes.noted) == ("completed", ["a"])
+
+
+async def test_a_tool_without_effect_needs_none(office: Office, scripted: Scripted) -> None:
+    turns = [calling(call("read")), calling(call("calculator", expression="1 + 1")), "2"]
+    run = await office.given(scripted(*turns), [reading("Add."), *office.tools]).do()
+    assert run.status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("make", "refusal"),
+    [
+        (lambda notes: notes.tool, "nobody can be asked here"),
+        (lambda notes: notes.asking, "Unknown tool"),
+    ],
+)
+async def test_where_nobody_can_be_asked_an_effect_after_reading_fails(
+    office: Office,
+    notes: Notes,
+    scripted: Scripted,
+    make: Callable[[Notes], Tool[Scope]],
+    refusal: str,
+) -> None:
+    """As in a part of a research, which reads a lot and may change nothing."""
+    model = scripted(
+        Turn(['{"questions": ["What?"]}']),
+        calling(call("read")),
+        calling(call("note", what="a")),
+        "Nothing.",
+        Turn(['{"report": "Nothing."}']),
+    )
+    office = office.given(model, [reading("Note this."), make(notes)])
+    run = await office.do(agent="research")
+    assert (run.status, run.output, notes.noted) == ("completed", "Nothing.", [])
+    assert refusal in str(model.calls[3].messages)
+
+
+async def test_a_tool_says_what_it_is_in_its_metadata(notes: Notes) -> None:
+    assert notes.tool.metadata == {EFFECT: True}
+    assert reading("").metadata == {UNTRUSTED: True}
