@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 from openai import OpenAI
+from stubs import Stub
 
 from answers import SERVICES, Answers
 from projects import python, wait_until_live
@@ -38,6 +40,20 @@ class Service:
     def client(self, key: str = KEY) -> OpenAI:
         """Return OpenAI's client, which here tries nothing again."""
         return OpenAI(base_url=f"{self.address}/v1", api_key=key, max_retries=0, timeout=30)
+
+    def http(self) -> httpx2.Client:
+        """Return Alice's client of all else, to be closed."""
+        headers = {"Authorization": f"Bearer {KEY}"}
+        return httpx2.Client(base_url=f"{self.address}/v1", headers=headers)
+
+
+def asking(stub: Stub) -> dict[str, str]:
+    """Return the settings of a service that asks the stub."""
+    return {
+        "OPENAI_API_KEY": "sk-for-the-stub",
+        "LLM__BASE_URL": stub.openai_url,
+        "LLM__MODEL": "openai-chat:gpt-6-luna",
+    }
 
 
 @contextmanager

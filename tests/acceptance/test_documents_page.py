@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import pytest
 from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import Route as WebRoute
@@ -14,7 +13,7 @@ from stubs import Reply, Stub
 
 from acceptance.browser import Open, violations
 from acceptance.databases import data_folder
-from acceptance.services import KEY, Service, running, service_with
+from acceptance.services import KEY, Service, asking, running, service_with
 from answers import label
 from conftest import Install
 
@@ -80,11 +79,7 @@ def with_documents(
 ) -> Iterator[dict[str, Service]]:
     """A service that answers offline, and one on the same database that asks the stub."""
     project, logs = install(ANSWERS), tmp_path_factory.mktemp("logs")
-    stub = {
-        "OPENAI_API_KEY": "sk-for-the-stub",
-        "LLM__BASE_URL": stub_server.openai_url,
-        "LLM__MODEL": "openai-chat:gpt-6-luna",
-    }
+    stub = asking(stub_server)
     with data_folder() as folder:
         common = {
             "DATABASE__FOLDER": str(folder),
@@ -94,9 +89,9 @@ def with_documents(
         }
         with (
             running(project, logs / "offline.log", **common) as offline,
-            running(project, logs / "stub.log", **common, **stub) as asking,
+            running(project, logs / "stub.log", **common, **stub) as online,
         ):
-            yield {"offline": offline, "stub": asking}
+            yield {"offline": offline, "stub": online}
 
 
 @pytest.fixture
@@ -105,8 +100,7 @@ def service(
 ) -> Iterator[Service]:
     """One of them, without documents."""
     service = with_documents[getattr(request, "param", "offline")]
-    headers = {"Authorization": f"Bearer {KEY}"}
-    with httpx2.Client(base_url=f"{service.address}/v1", headers=headers) as client:
+    with service.http() as client:
         for document in client.get("/documents").json()["documents"]:
             assert client.delete(f"/documents/{document['id']}").status_code == 204
     yield service

@@ -15,7 +15,7 @@ from stubs import Reply, Stub
 
 from acceptance.browser import Open, violations
 from acceptance.databases import data_folder
-from acceptance.services import KEY, Service, running, service_with
+from acceptance.services import KEY, Service, asking, running, service_with
 from answers import label
 from conftest import Install
 
@@ -37,24 +37,19 @@ def with_agent(
 ) -> Iterator[dict[str, Service]]:
     """A service that answers offline, and one that asks the stub; each with its own database."""
     project, logs = install(ANSWERS), tmp_path_factory.mktemp("logs")
-    stub = {
-        "OPENAI_API_KEY": "sk-for-the-stub",
-        "LLM__BASE_URL": stub_server.openai_url,
-        "LLM__MODEL": "openai-chat:gpt-6-luna",
-    }
+    stub = asking(stub_server)
     with (
         data_folder() as one,
         data_folder() as other,
         running(project, logs / "offline.log", DATABASE__FOLDER=str(one)) as offline,
-        running(project, logs / "stub.log", DATABASE__FOLDER=str(other), **stub) as asking,
+        running(project, logs / "stub.log", DATABASE__FOLDER=str(other), **stub) as online,
     ):
-        yield {"offline": offline, "stub": asking}
+        yield {"offline": offline, "stub": online}
 
 
 @pytest.fixture
 def api(service: Service) -> Iterator[httpx2.Client]:
-    headers = {"Authorization": f"Bearer {KEY}"}
-    with httpx2.Client(base_url=f"{service.address}/v1", headers=headers) as client:
+    with service.http() as client:
         yield client
 
 
@@ -65,8 +60,7 @@ def service(
     """One of them, on which no run is open afterwards."""
     service = with_agent[getattr(request, "param", "offline")]
     yield service
-    headers = {"Authorization": f"Bearer {KEY}"}
-    with httpx2.Client(base_url=f"{service.address}/v1", headers=headers) as client:
+    with service.http() as client:
         for run in client.get("/runs").json()["runs"]:
             assert client.post(f"/runs/{run['id']}/cancel").status_code == 200
     assert stub_server.forget() == []
@@ -483,10 +477,12 @@ def test_whoever_types_is_not_interrupted(open_page: Open) -> None:
     page = open_page(at=AT)
     field = page.get_by_label("What is to be done")
     held: list[WebRoute] = []
-    page.route(EVENTS, lambda route: held.append(route))
-    begin(page)
-    expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_visible()
+    page.route(EVENTS, held.append)
+    # The page asks for the events only after it shows that the run can be cancelled.
+    with page.expect_request(EVENTS):
+        begin(page)
     field.press_sequentially("And then")
+    page.unroute(EVENTS)
     for each in held:
         each.continue_()
     expect(card(page)).to_be_visible()
