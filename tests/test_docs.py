@@ -403,8 +403,14 @@ def test_the_commands_of_a_project_run(answers: Answers, tmp_path: Path, reposit
     project = generate(repository, answers)
     names = [name for name in with_commands(pages(project)) if name not in HOWTO]
     assert set(PROJECT_PAGES) <= set(names)
-    for number, name in enumerate(names):
-        Shell(tmp_path / str(number)).follow(page(project, name), project)
+    told = {
+        name: Shell(tmp_path / str(number)).follow(page(project, name), project)
+        for number, name in enumerate(names)
+    }
+    if answers["rag"]:
+        assert 'md: "The service takes in text, Markdown, HTML and PDF' in told["README.md"]
+    if answers["agent"]:
+        assert "calculator succeeded: 144" in told["README.md"]
 
 
 ASK_THE_SERVICE = """
