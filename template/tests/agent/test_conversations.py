@@ -13,7 +13,8 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 
-from app.agent.conversations import Conversations, begins_a_turn, trimmed
+from app.agent.conversations import begins_a_turn, trimmed
+from app.agent.store import Store
 
 from tests.agent.conftest import Office, Scripted
 
@@ -82,10 +83,10 @@ def test_whatever_was_said_a_call_and_its_result_stay_together(seed: int) -> Non
 
 async def test_a_conversation_is_its_principals(office: Office, scripted: Scripted) -> None:
     await office.given(scripted("Hello Ada.")).do("I am Ada.", conversation_id="c")
-    conversations = Conversations(office.database, 8_000)
-    assert len(await conversations.read("alice", "c")) == 2
-    assert await conversations.read("bob", "c") == []
-    assert await conversations.read("alice", "d") == []
+    store = Store(office.database)
+    assert len(await store.conversation("alice", "c")) == 2
+    assert await store.conversation("bob", "c") == []
+    assert await store.conversation("alice", "d") == []
 
 
 async def test_a_long_conversation_is_read_from_where_it_fits(

@@ -21,21 +21,11 @@ from app.main import create_app
 from app.settings import SecuritySettings, Settings
 from tests.agent.conftest import open_office, waiting
 from tests.conftest import KEY
+from tests.db.callers import BOBS_KEY, bob, problem, settings
 
-BOBS_KEY = "another-key-that-is-for-tests-only"
+__all__ = ["bob", "settings"]
 CAROLS_KEY = "a-third-key-that-is-for-tests-only"
 SECRET = "OAK-7731"
-
-
-@pytest.fixture
-def settings(fresh_database: str) -> Settings:
-    return Settings(security=SecuritySettings(api_keys={"alice": KEY, "bob": BOBS_KEY}))
-
-
-@pytest.fixture
-def bob(client: TestClient, app: FastAPI) -> TestClient:
-    """Another principal's client of the same service."""
-    return TestClient(app, headers={"Authorization": f"Bearer {BOBS_KEY}"})
 
 
 @pytest.fixture
@@ -62,15 +52,6 @@ def serving(**agent: Any) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         client.headers["Authorization"] = f"Bearer {KEY}"
         yield client
-
-
-def problem(answer: Response, status: int) -> dict[str, Any]:
-    assert (answer.status_code, answer.headers["Content-Type"]) == (
-        status,
-        "application/problem+json",
-    )
-    described: dict[str, Any] = answer.json()
-    return described
 
 
 def begin(client: TestClient, key: str | None = None, **body: Any) -> Response:

@@ -16,21 +16,11 @@ from app.rag.offline import open_offline
 from app.main import create_app
 from app.settings import SecuritySettings, Settings
 from tests.conftest import KEY
+from tests.db.callers import bob, problem, settings
 from tests.rag.conftest import Meanings, open_rag
 
-BOBS_KEY = "another-key-that-is-for-tests-only"
+__all__ = ["bob", "settings"]
 SECRETS = ("OAK-7731", "Treasure map", "pirate")
-
-
-@pytest.fixture
-def settings(fresh_database: str) -> Settings:
-    return Settings(security=SecuritySettings(api_keys={"alice": KEY, "bob": BOBS_KEY}))
-
-
-@pytest.fixture
-def bob(client: TestClient, app: FastAPI) -> TestClient:
-    """Another principal's client of the same service."""
-    return TestClient(app, headers={"Authorization": f"Bearer {BOBS_KEY}"})
 
 
 @pytest.fixture
@@ -48,15 +38,6 @@ def treasure(fresh_database: str) -> str:
             return str(document.id)
 
     return asyncio.run(ingest())
-
-
-def problem(answer: Response, status: int) -> dict[str, Any]:
-    assert (answer.status_code, answer.headers["Content-Type"]) == (
-        status,
-        "application/problem+json",
-    )
-    described: dict[str, Any] = answer.json()
-    return described
 
 
 def post(client: TestClient, **body: Any) -> Response:
