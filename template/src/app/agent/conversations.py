@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from typing import Final
 
 from pydantic_ai.messages import (
     ModelMessage,
@@ -10,29 +9,8 @@ from pydantic_ai.messages import (
     ModelRequest,
     UserPromptPart,
 )
-from sqlalchemy import text
 
-from app.db.engine import Database
 from app.llm.calls import estimated_tokens
-
-
-class Conversations:
-    """Conversations of all principals; each knows its own by name."""
-
-    def __init__(self, database: Database, most_tokens: int) -> None:
-        self._database = database
-        self._most_tokens = most_tokens
-
-    async def read(self, principal: str, name: str) -> list[ModelMessage]:
-        """Return the messages of a conversation; none where it begins."""
-        values = {"principal": principal, "id": name}
-        async with self._database.begin() as connection:
-            found = await connection.scalar(text(_READ), values)
-        return ModelMessagesTypeAdapter.validate_json(found) if found else []
-
-    def written(self, messages: Sequence[ModelMessage]) -> bytes:
-        """Return what is kept of the messages, for whoever ends a run."""
-        return ModelMessagesTypeAdapter.dump_json(trimmed(messages, self._most_tokens))
 
 
 def trimmed(messages: Sequence[ModelMessage], most_tokens: int) -> list[ModelMessage]:
@@ -44,7 +22,12 @@ def trimmed(messages: Sequence[ModelMessage], most_tokens: int) -> list[ModelMes
     for start in starts:
         if _tokens(messages[start:]) <= most_tokens:
             return list(messages[start:])
-    return list(messages[starts[-1] :]) if starts else []
+    return list(last_turn(messages)) if starts else []
+
+
+def last_turn(messages: Sequence[ModelMessage]) -> Sequence[ModelMessage]:
+    """Return what was said since the user wrote something last."""
+    return messages[max((n for n, m in enumerate(messages) if begins_a_turn(m)), default=0) :]
 
 
 def begins_a_turn(message: ModelMessage) -> bool:
@@ -57,6 +40,3 @@ def begins_a_turn(message: ModelMessage) -> bool:
 def _tokens(messages: Sequence[ModelMessage]) -> int:
     said = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json")
     return estimated_tokens([json.dumps(message["parts"]) for message in said])
-
-
-_READ: Final = "SELECT messages FROM agent.conversations WHERE principal = :principal AND id = :id"

@@ -28,7 +28,7 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 from pydantic_ai.usage import RunUsage
 from pydantic_core import to_jsonable_python
 
-from app.agent.conversations import begins_a_turn
+from app.agent.conversations import last_turn
 from app.agent.settings import AgentSettings
 from app.agent.store import EventKind, Store, storable
 from app.llm.calls import Calls
@@ -88,12 +88,10 @@ class DurableModel(WrapperModel):
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
         async def ask() -> tuple[str, str]:
-            request = super(DurableModel, self).request
+            given = messages, model_settings, model_request_parameters
             try:
                 async with self._calls.begin(self._prompt, self.wrapped) as call:
-                    response = call.take(
-                        await request(messages, model_settings, model_request_parameters)
-                    )
+                    response = call.take(await self.wrapped.request(*given))
             except ServiceError as error:
                 return "failed", error.detail
             return "answered", _RESPONSE.dump_json(response).decode()
@@ -193,8 +191,7 @@ class Supervised(AbstractCapability[Scope]):
         args: dict[str, Any],
     ) -> dict[str, Any]:
         # Counted in the messages, so that it comes to the same when the run goes on elsewhere.
-        turn = max((n for n, m in enumerate(ctx.messages) if begins_a_turn(m)), default=0)
-        said = [part for message in ctx.messages[turn:] for part in message.parts]
+        said = [part for message in last_turn(ctx.messages) for part in message.parts]
         same = [p for p in said if isinstance(p, ToolCallPart) and _says(p) == _says(call)]
         if len(same) > _MOST_SAME_CALLS:
             raise ToolFailed("You have called it so before: use what it returned, or answer.")

@@ -4,12 +4,13 @@ import json
 import re
 from typing import Final
 
-from pydantic_ai import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.messages import ToolReturnPart
 from pydantic_ai.models.function import AgentInfo
 
+from app.agent.conversations import last_turn
 from app.llm.fill import words
-from app.llm.offline import Messages, say, user_texts
+from app.llm.offline import Messages, last_text, say
 
 _KNOWN: Final = {"calculator", "fetch_page", "notify", "search_documents"}
 _SUM: Final = re.compile(r"[\d(][\d\s().+*/%-]*[+*/%-][\d\s().+*/%-]*[\d)]")
@@ -24,8 +25,7 @@ def use_tools(messages: Messages, info: AgentInfo) -> ModelResponse | None:
     asks for none of them is searched for.
     """
     names = {tool.name for tool in info.function_tools}
-    said = user_texts(messages)[-1] if user_texts(messages) else ""
-    turn = _last_turn(messages)
+    said, turn = last_text(messages), last_turn(messages)
     called = [call.tool_name for m in turn for call in getattr(m, "tool_calls", ())]
     if not called and not names & {"calculator", "search_documents"}:
         return None
@@ -45,7 +45,7 @@ def use_tools(messages: Messages, info: AgentInfo) -> ModelResponse | None:
 def plan_and_report(messages: Messages, info: AgentInfo) -> ModelResponse | None:
     """Write the plan and the report of a research: one question, and what was found to it."""
     wanted = info.model_request_parameters.output_object
-    said = user_texts(messages)[-1] if user_texts(messages) else ""
+    said = last_text(messages)
     match wanted and wanted.name:
         case "Plan":
             written: dict[str, object] = {"questions": [said[:500]]}
@@ -69,9 +69,3 @@ def _wanted(said: str, names: set[str]) -> dict[str, dict[str, str]]:
     own = {word for name in names - _KNOWN for word in words(name) if len(word) > 3}
     wanted = found or ({} if own & set(words(said)) else {"search_documents": {"query": said}})
     return {name: arguments for name, arguments in wanted.items() if name in names}
-
-
-def _last_turn(messages: Messages) -> list[ModelMessage]:
-    """Return what was said since the user's last message."""
-    starts = [n for n, message in enumerate(messages) if user_texts([message])]
-    return list(messages[starts[-1] :]) if starts else []

@@ -58,7 +58,6 @@ async def read_run(run_id: UUID, request: Request) -> Run:
 async def read_events(run_id: UUID, request: Request, last_event_id: LastId = 0) -> EventStream:
     """Stream what happens in a run, up to its end; behind `Last-Event-ID` where that is sent."""
     runs, principal = _runs(request), _principal(request)
-    await runs.get(principal, run_id)
 
     async def produce(write: Write) -> None:
         async with aclosing(runs.events(principal, run_id, last_event_id)) as pages:

@@ -13,11 +13,13 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel
+from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
 from pydantic_ai.usage import RunUsage
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
+from app.llm.failures import sendable
 
 from app.errors import NotFound
 
@@ -188,6 +190,13 @@ class Store:
         async with self._database.begin() as connection:
             return (await connection.execute(text(query), {"id": run_id, "leg": leg})).all()
 
+    async def conversation(self, principal: str, name: str) -> list[ModelMessage]:
+        """Return what was said in a conversation of the principal's; nothing where it begins."""
+        values = {"principal": principal, "id": name}
+        async with self._database.begin() as connection:
+            found = await connection.scalar(text(_SAID), values)
+        return ModelMessagesTypeAdapter.validate_json(found) if found else []
+
     async def events(self, run_id: UUID, after: int) -> tuple[list[Event], bool]:
         """Return up to 200 events behind the one with the id `after`, and whether that is all."""
         values = {"id": run_id, "after": after}
@@ -234,8 +243,7 @@ def storable(value: Any) -> Any:
     """Return what Postgres can store as JSON: no NUL, no half of a surrogate pair, no NaN."""
     match value:
         case str():
-            whole = value.encode(errors="replace").decode()
-            return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+            return sendable(value).replace("\0", "\N{REPLACEMENT CHARACTER}")
         case float() if not isfinite(value):
             return str(value)
         case dict():
@@ -280,6 +288,7 @@ _SETTLE: Final = """
         history = COALESCE(:history, history), usage = COALESCE(CAST(:usage AS jsonb), usage),
         ended_at = CASE WHEN :ended THEN now() END
     WHERE id = :id"""
+_SAID: Final = "SELECT messages FROM agent.conversations WHERE principal = :principal AND id = :id"
 _SAY: Final = """
     INSERT INTO agent.conversations (principal, id, messages)
     VALUES (:principal, :id, :messages)

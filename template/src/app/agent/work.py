@@ -15,7 +15,7 @@ from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.usage import RunUsage
 
 from app.agent.assistant import Agents
-from app.agent.conversations import Conversations
+from app.agent.conversations import trimmed
 from app.agent.durable import Scope
 from app.agent.research import SEARCH, research, search
 from app.agent.runs import RUN, digest_of
@@ -43,7 +43,6 @@ class Work:
 
     def __init__(self, database: Database, agents: Agents, settings: AgentSettings) -> None:
         self._store = Store(database)
-        self._conversations = Conversations(database, settings.conversation_tokens)
         self._agents = agents
         self._settings = settings
         self.workflows = [
@@ -95,7 +94,7 @@ class Work:
         if run.history:
             earlier = ModelMessagesTypeAdapter.validate_json(run.history)
         elif run.conversation_id:
-            earlier = await self._conversations.read(run.principal, run.conversation_id)
+            earlier = await self._store.conversation(run.principal, run.conversation_id)
         result = await self._agents.assistant().run(
             None if run.history else run.input,
             message_history=earlier,
@@ -120,7 +119,9 @@ class Work:
             "completed",
             history=result.all_messages_json(),
             usage=usage,
-            conversation=self._conversations.written(result.all_messages()),
+            conversation=ModelMessagesTypeAdapter.dump_json(
+                trimmed(result.all_messages(), self._settings.conversation_tokens)
+            ),
             output=result.output,
         )
 

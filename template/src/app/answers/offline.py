@@ -18,7 +18,7 @@ from app.answers.quotes import find_quote
 from app.answers.sentences import sentences
 from app.answers.sources import read
 from app.llm.fill import words
-from app.llm.offline import Messages, say, user_texts
+from app.llm.offline import Messages, last_text, say
 
 _MOST_SENTENCES: Final = 2
 _MOST_WORDS: Final = 60
@@ -35,7 +35,7 @@ _COMMON: Final = frozenset(
 
 def answer_from_sources(messages: Messages, info: AgentInfo) -> ModelResponse | None:
     """Quote the sentences of the sources that share most with the question."""
-    asked = read("".join(user_texts(messages)[-1:]))
+    asked = read(last_text(messages))
     # Whether to refuse is for the question to say, and for no document.
     if not asked or "[refuse]" in asked[1]:
         return None

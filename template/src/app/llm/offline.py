@@ -44,9 +44,14 @@ def user_texts(messages: Messages) -> list[str]:
     return [_text(p) for x in messages for p in x.parts if isinstance(p, UserPromptPart)]
 
 
+def last_text(messages: Messages) -> str:
+    """Return the last thing that the user wrote."""
+    return "".join(user_texts(messages)[-1:])
+
+
 def refuse(messages: Messages, info: AgentInfo) -> ModelResponse | None:
     """Refuse where the user's last message asks for it, so that one can see a refusal."""
-    if "[refuse]" not in _last_text(messages):
+    if "[refuse]" not in last_text(messages):
         return None
     details = {"refusal": "Offline model: refused, as [refuse] asks."}
     return ModelResponse([], finish_reason="content_filter", provider_details=details)
@@ -58,7 +63,7 @@ def call_a_tool(messages: Messages, info: AgentInfo) -> ModelResponse | None:
     if choice == "none" or (choice == "auto" and _tool_returns(messages)):
         return None
     tools = [t for t in info.function_tools if not isinstance(choice, list) or t.name in choice]
-    said = words(_last_text(messages))
+    said = words(last_text(messages))
     # The longest word stands for the name: "weather" for `get_weather`.
     named = [t for t in tools if max(words(t.name), key=len, default="") in said]
     wanted = named if choice == "auto" else [*named, *tools]
@@ -75,7 +80,7 @@ def fill_the_output(messages: Messages, info: AgentInfo) -> ModelResponse | None
     data: dict[str, Any] = {"answer": echo(messages, info).text}
     if wanted.output_object:
         schema = wanted.output_object.json_schema
-        data = fill(schema, _last_text(messages))
+        data = fill(schema, last_text(messages))
         if "rationale" in (schema.get("required") or []):
             data["rationale"] = say("chosen by its words, not by their meaning.").text
     return ModelResponse([TextPart(json.dumps(data, ensure_ascii=False))])
@@ -166,12 +171,8 @@ def _limit(response: ModelResponse, settings: ModelSettings) -> None:
 
 
 def _call(tool: ToolDefinition, messages: Messages) -> ModelResponse:
-    arguments = json.dumps(fill(tool.parameters_json_schema, _last_text(messages), whole=True))
+    arguments = json.dumps(fill(tool.parameters_json_schema, last_text(messages), whole=True))
     return ModelResponse([ToolCallPart(tool.name, arguments, f"call_{len(messages)}")])
-
-
-def _last_text(messages: Messages) -> str:
-    return "".join(user_texts(messages)[-1:])
 
 
 def _tool_returns(messages: Messages) -> list[ToolReturnPart]:

@@ -18,6 +18,7 @@ def upgrade() -> None:
             updated_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (principal, id)
         )""")
+    op.execute("CREATE INDEX ON agent.conversations (updated_at)")
     op.execute("""
         CREATE TABLE agent.runs (
             id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
