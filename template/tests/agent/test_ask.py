@@ -1,5 +1,8 @@
 """A run in the terminal: what happens is printed, and approvals are asked for there."""
 
+import sys
+from io import StringIO
+
 import pytest
 from pydantic_ai.exceptions import UnexpectedModelBehavior
 
@@ -88,6 +91,16 @@ def test_what_is_wrong_is_said(
         main(arguments)
     assert ended.value.code == code
     assert reason in capsys.readouterr().err
+
+
+def test_where_nobody_is_there_to_ask_the_run_waits(
+    fresh_database: str, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO())
+    with pytest.raises(SystemExit) as ended:
+        main(["Notify the team."])
+    assert ended.value.code == 1
+    assert "--yes approves." in capsys.readouterr().err
 
 
 def test_a_switched_off_agent_is_one_line(

@@ -178,6 +178,21 @@ async def test_what_was_read_in_an_earlier_run_of_the_conversation_still_counts(
     assert (other.status, notes.noted) == ("completed", ["a"])
 
 
+async def test_what_was_read_counts_when_the_conversation_was_trimmed_since(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    tools = [reading("word " * 500), notes.tool]
+    office = office.given(scripted(calling(call("read")), "Read."), tools, conversation_tokens=100)
+    await office.do(conversation_id="c")
+    for _ in range(2):
+        model = scripted("Hello.")
+        await office.given(model).do(conversation_id="c")
+    assert "word" not in str(model.calls[0].messages)
+    turn = calling(call("note", what="a"))
+    run = await office.given(scripted(turn)).do(conversation_id="c")
+    assert (run.status, notes.noted) == ("waiting_for_approval", [])
+
+
 async def test_a_tool_without_effect_needs_none(office: Office, scripted: Scripted) -> None:
     turns = [calling(call("read")), calling(call("calculator", expression="1 + 1")), "2"]
     run = await office.given(scripted(*turns), [reading("Add."), *office.tools]).do()

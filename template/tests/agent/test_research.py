@@ -12,6 +12,7 @@ from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.usage import RequestUsage
 
 from app.agent.durable import UNTRUSTED, Scope
+from app.agent.research import Finding
 
 from tests.agent.conftest import Office
 from tests.workflows.conftest import until
@@ -104,6 +105,9 @@ async def test_questions_are_looked_into_at_once_and_reported_on(
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     parts = {event.data["part"] for event in events if event.kind == "step"}
     assert parts == {"plan", "search 1", "search 2", "search 3", "report"}
+    for kind in ("tool.call", "tool.result"):
+        parts = {event.data["part"] for event in events if event.kind == kind}
+        assert parts == {"search 1", "search 2", "search 3"}
     assert [event.data["text"] for event in events if event.kind == "text"] == [run.output]
 
 
@@ -138,6 +142,31 @@ async def test_a_research_that_is_cancelled_ends_its_searches(
     assert (await equipped.read(run)).status == "cancelled"
     statuses = await equipped.column("SELECT status FROM dbos.workflow_status")
     assert set(statuses) == {"CANCELLED"}
+
+
+async def test_a_search_of_agents_that_are_switched_off_asks_nothing(
+    equipped: Office, researcher: Researcher
+) -> None:
+    run = await equipped.begin("Explain the letters.", agent="research")
+    found = await equipped.given(enabled=False).work.search(str(run.id), 1, "alice", 1, "a?")
+    assert Finding.model_validate(found).answer == "Nothing: Agents were switched off."
+    assert researcher.asked == {}
+
+
+async def test_what_looks_into_a_research_that_is_over_ends_without_a_fault(
+    equipped: Office, researcher: Researcher
+) -> None:
+    await equipped.begin("Explain the letters.", agent="research")
+
+    async def has_ended() -> bool:
+        statuses = await equipped.column("SELECT status FROM dbos.workflow_status")
+        return set(statuses) == {"SUCCESS"}
+
+    async with equipped.working():
+        await until(researcher.are_looking)
+        await equipped.execute("UPDATE agent.runs SET status = 'failed'")
+        researcher.may_find.set()
+        await until(has_ended)
 
 
 async def test_a_research_that_takes_too_much_fails(

@@ -212,6 +212,9 @@ def test_a_service_that_works_does_a_run_from_its_begin_to_its_end(
         problem(client.post(decide, json=decision), 404)
         carol = {"Authorization": f"Bearer {CAROLS_KEY}"}
         assert client.get(path, headers=carol).json()["status"] == "waiting_for_approval"
+        assert client.get("/v1/runs", headers=carol).json()["runs"] == []
+        found = client.get("/v1/runs?waiting=true", headers=carol).json()["runs"]
+        assert [each["id"] for each in found] == [run["id"]]
         assert client.post(decide, json=decision, headers=carol).status_code == 200
 
         # It goes on while it is watched, and the stream ends with it.

@@ -208,7 +208,13 @@ async def test_where_approvers_are_named_they_alone_decide(
     ]
     with pytest.raises(NotFound):
         await office.runs.cancel("carol", run.id)
+    await office.begin(principal="carol")
+    assert await office.runs.list("carol", waiting=True) == [run]
+    assert await office.runs.list("carol", after=run.id, waiting=True) == []
+    assert await office.runs.list("alice", waiting=True) == [run]
+    assert await office.runs.list("bob", waiting=True) == []
     assert (await office.decide(run, True, "carol")).status == "queued"
+    assert await office.runs.list("carol", waiting=True) == []
     assert await office.column("SELECT decided_by FROM agent.approvals") == ["carol"]
 
 

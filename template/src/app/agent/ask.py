@@ -75,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(asyncio.run(open_and_do(new, options.principal, approves)))
     except (ServiceError, ValueError) as error:
         parser.exit(1, f"{error.detail if isinstance(error, ServiceError) else error}\n")
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
+        parser.exit(1, "Nobody is there to ask, so the run waits. --yes approves.\n")
+    except KeyboardInterrupt:
         parser.exit(130)
 
 

@@ -2,15 +2,21 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
 from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
     ModelRequest,
+    ToolReturnPart,
     UserPromptPart,
 )
 
 from app.llm.calls import estimated_tokens
+
+# In the metadata of the first message that was kept: whose results were in those that were not.
+_READ_BEFORE: Final = "read_before"
 
 
 def trimmed(messages: Sequence[ModelMessage], most_tokens: int) -> list[ModelMessage]:
@@ -19,10 +25,21 @@ def trimmed(messages: Sequence[ModelMessage], most_tokens: int) -> list[ModelMes
     A tool's result so never stands without its call. The last turn stays, however long.
     """
     starts = [number for number, message in enumerate(messages) if begins_a_turn(message)]
-    for start in starts:
-        if _tokens(messages[start:]) <= most_tokens:
-            return list(messages[start:])
-    return list(last_turn(messages)) if starts else []
+    if not starts:
+        return []
+    fitting = (start for start in starts if _tokens(messages[start:]) <= most_tokens)
+    start = next(fitting, starts[-1])
+    first, *others = messages[start:]
+    if read := tools_read(messages[:start]):
+        first = replace(first, metadata={_READ_BEFORE: sorted(read)})
+    return [first, *others]
+
+
+def tools_read(messages: Sequence[ModelMessage]) -> set[str]:
+    """Return the tools whose results stand in the messages, or stood before they were trimmed."""
+    parts = [part for message in messages for part in message.parts]
+    before = [(message.metadata or {}).get(_READ_BEFORE, ()) for message in messages]
+    return {part.tool_name for part in parts if isinstance(part, ToolReturnPart)}.union(*before)
 
 
 def last_turn(messages: Sequence[ModelMessage]) -> Sequence[ModelMessage]:

@@ -20,7 +20,7 @@ from pydantic_ai.exceptions import (
     ToolFailedError,
     ToolRetryError,
 )
-from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
 from pydantic_ai.models import ModelRequestContext, ModelRequestParameters
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
@@ -28,7 +28,7 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 from pydantic_ai.usage import RunUsage
 from pydantic_core import to_jsonable_python
 
-from app.agent.conversations import last_turn
+from app.agent.conversations import last_turn, tools_read
 from app.agent.settings import AgentSettings
 from app.agent.store import EventKind, Store, storable
 from app.llm.calls import Calls
@@ -56,7 +56,7 @@ class Scope:
     run_id: str
     leg: int
     principal: str
-    # Tells the agents apart that work on one run, in the keys of their events.
+    # Tells the agents apart that work on one run, in their events and the keys of those.
     part: str = ""
 
     @property
@@ -65,7 +65,8 @@ class Scope:
         return f"{DBOS.workflow_id}:{DBOS.step_id}"
 
     async def emit(self, key: str, kind: EventKind, data: dict[str, Any]) -> None:
-        await self.store.emit(self.run_id, self.leg, f"{self.part}.{key}", kind, data)
+        said = {"part": self.part, **data} if self.part else data
+        await self.store.emit(self.run_id, self.leg, f"{self.part}.{key}", kind, said)
 
 
 async def step(name: str, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -175,7 +176,7 @@ class Supervised(AbstractCapability[Scope]):
     ) -> ModelResponse:
         usage, scope = response.usage, ctx.deps
         tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-        said = {"step": ctx.usage.requests + 1, "part": scope.part, **tokens}
+        said = {"step": ctx.usage.requests + 1, **tokens}
         await scope.emit(f"{ctx.run_step}.step", "step", said)
         # What the parts of a research write is for one another.
         if response.text and not scope.part:
@@ -196,10 +197,9 @@ class Supervised(AbstractCapability[Scope]):
         if len(same) > _MOST_SAME_CALLS:
             raise ToolFailed("You have called it so before: use what it returned, or answer.")
         # What was read stays read, also in an earlier turn of the conversation.
-        parts = [part for message in ctx.messages for part in message.parts]
-        read = {part.tool_name for part in parts if isinstance(part, ToolReturnPart)}
+        is_trusted = self.untrusted.isdisjoint(tools_read(ctx.messages))
         has_effect = (tool_def.metadata or {}).get(EFFECT)
-        if has_effect and read & self.untrusted and not ctx.tool_call_approved:
+        if has_effect and not is_trusted and not ctx.tool_call_approved:
             if not self.may_ask:
                 raise ToolFailed("It needs an approval, and nobody can be asked here.")
             raise ApprovalRequired({"reason": "The run has read what strangers wrote."})

@@ -42,10 +42,14 @@ async def begin_run(body: NewRun, request: Request, idempotency_key: Key = None)
 
 @router.get("", responses=problems(404))
 async def list_runs(
-    request: Request, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: UUID | None = None
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    after: UUID | None = None,
+    waiting: bool = False,
 ) -> RunList:
-    """List your runs, the newest first."""
-    return RunList(runs=list(await _runs(request).list(_principal(request), limit, after)))
+    """List your runs, the newest first; with `waiting` those that you may approve something of."""
+    found = await _runs(request).list(_principal(request), limit, after, waiting=waiting)
+    return RunList(runs=list(found))
 
 
 @router.get("/{run_id}", responses=problems(404))

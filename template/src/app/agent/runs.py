@@ -85,14 +85,17 @@ class Runs:
     async def get(self, principal: str, run_id: UUID) -> Run:
         """Return a run; raise `NotFound` unless it is the principal's, or theirs to approve."""
         async with self._database.begin() as connection:
-            seen_by = None if principal in self._settings.approvers else principal
-            return await self._store.read(connection, run_id, seen_by)
+            return await self._store.read(connection, run_id, self._seen_by(principal))
 
     async def list(
-        self, principal: str, limit: int = 50, after: UUID | None = None
+        self, principal: str, limit: int = 50, after: UUID | None = None, *, waiting: bool = False
     ) -> Sequence[Run]:
-        """Return the principal's newest runs, from behind the run `after`."""
-        return await self._store.list(principal, limit, after)
+        """Return the principal's newest runs, from behind the run `after`.
+
+        With `waiting` those that wait for an approval: whoever approves sees everybody's.
+        """
+        whose = self._seen_by(principal) if waiting else principal
+        return await self._store.list(whose, limit, after, waiting=waiting)
 
     async def cancel(self, principal: str, run_id: UUID) -> Run:
         """End a run now; what it has done stays done. One that has ended stays as it is."""
@@ -157,6 +160,9 @@ class Runs:
             async with self._store.locked(run_id) as (connection, run):
                 if run.status == "waiting_for_approval":
                     await self._settle(connection, run, approval_id, "expired", None)
+
+    def _seen_by(self, principal: str) -> str | None:
+        return None if principal in self._settings.approvers else principal
 
     async def _refuse_too_much(self, connection: AsyncConnection, values: dict[str, Any]) -> None:
         if not self._settings.enabled:

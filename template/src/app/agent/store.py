@@ -215,15 +215,18 @@ class Store:
             raise NotFound(f"There is no run {run_id}.")
         return Run.model_validate(dict(row))
 
-    async def list(self, principal: str, limit: int, after: UUID | None = None) -> list[Run]:
-        """Return the newest runs, from behind the run `after`."""
+    async def list(
+        self, principal: str | None, limit: int, after: UUID | None = None, *, waiting: bool = False
+    ) -> list[Run]:
+        """Return the newest runs, or those that wait, from behind the run `after`."""
         values = {"principal": principal, "limit": limit, "after": after}
+        only = "AND status = 'waiting_for_approval'" if waiting else ""
         behind = "AND (created_at, id) < (SELECT created_at, id FROM agent.runs WHERE id = :after)"
-        query = f"{_RUNS} {behind if after else ''} ORDER BY created_at DESC, id DESC LIMIT :limit"
+        query = f"{_RUNS} {only} {behind if after else ''} ORDER BY created_at DESC, id DESC"
         async with self._database.begin() as connection:
             if after:
                 await self.read(connection, after, principal)
-            rows = await connection.execute(text(query), values)
+            rows = await connection.execute(text(f"{query} LIMIT :limit"), values)
             return [Run.model_validate(dict(row)) for row in rows.mappings()]
 
     async def _settle(

@@ -57,8 +57,7 @@ class Work:
             return
         usage = RunUsage(**(run.usage or {}))
         try:
-            if not self._settings.enabled:
-                raise Failed("Agents were switched off.")
+            self._check_enabled()
             if run.attempts > _MOST_ATTEMPTS:
                 raise Failed("The service ended each time it worked on this.")
             async with asyncio.timeout(max(run.seconds_left, 0)):
@@ -73,16 +72,22 @@ class Work:
 
     async def search(
         self, run_id: str, leg: int, principal: str, number: int, question: str
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, Any]:
         """Look into one question of a research."""
         scope = Scope(self._store, run_id, leg, principal, part=f"search {number}")
         try:
+            self._check_enabled()
             with translated(), ToolManager.parallel_execution_mode("sequential"):
                 return (await search(self._agents, scope, question)).model_dump()
         except RunOver:
-            return None
-        except ServiceError as error:
-            return {"question": question, "answer": f"Nothing: {error.detail}"}
+            why = "The run is over."
+        except (Failed, ServiceError) as error:
+            why = _reason(error)
+        return {"question": question, "answer": f"Nothing: {why}"}
+
+    def _check_enabled(self) -> None:
+        if not self._settings.enabled:
+            raise Failed("Agents were switched off.")
 
     async def _leg(self, run: Any, usage: RunUsage) -> None:
         scope = Scope(self._store, str(run.id), run.leg, run.principal)

@@ -205,14 +205,15 @@ function showText(view, { text }) {
   view.body.replaceChildren(markdown(text));
 }
 
-function showCall(view, { call_id: id, tool, arguments: given }) {
+function showCall(view, { part, call_id: id, tool, arguments: given }) {
   const details = toolDetails(tool, given, "running");
   append(view, details);
-  view.calls.push({ id, tool, details });
+  view.calls.push({ part, id, details });
 }
 
-function showResult(view, { call_id: id, tool, outcome, result }) {
-  const at = view.calls.findIndex((each) => each.id === id && each.tool === tool);
+function showResult(view, { part, call_id: id, outcome, result }) {
+  // Parts of a research work at once, and each counts its own calls.
+  const at = view.calls.findIndex((each) => each.id === id && each.part === part);
   if (at < 0) return;
   const [{ details }] = view.calls.splice(at, 1);
   mark(details, outcome, outcome === "succeeded" ? "ok" : "invalid");
