@@ -59,7 +59,7 @@ async def test_a_leg_that_is_worked_on_again_writes_nothing_twice(
     await office.execute("DELETE FROM agent.events WHERE key = 'ended'")
     await office.execute("DELETE FROM agent.conversations")
     await office.execute(
-        """UPDATE agent.runs SET status = 'running', ended_at = NULL, history = NULL, usage = NULL,
+        """UPDATE agent.runs SET status = 'running', ended_at = NULL, history = NULL, usage = '{}',
             output = '', last_event = last_event - 1"""
     )
     await office.execute("UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'dead'")

@@ -1,12 +1,14 @@
 """Events have no gaps, the same is written once, and whoever is over writes nothing."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pydantic_ai.usage import RunUsage
 
-from app.agent.store import Call, RunOver, Store, storable
+from app.agent.store import Approval, RunOver, Store, storable
 
 from tests.agent.conftest import Office
 
@@ -54,7 +56,8 @@ async def test_a_run_that_is_not_worked_on_takes_nothing(
     await office.execute("UPDATE agent.runs SET status = :status", status=status)
     with pytest.raises(RunOver):
         await store.emit(id, 1, "a", "step", {})
-    await store.end(id, 1, "completed", output="late")
+    with pytest.raises(RunOver):
+        await store.end(id, 1, RunUsage(), output="late")
     assert (await office.read(run)).output == ""
     assert await office.events(run) == []
 
@@ -66,7 +69,8 @@ async def test_another_leg_takes_nothing(office: Office, store: Store) -> None:
     assert await store.begin(id, 1, 60)
     with pytest.raises(RunOver):
         await store.emit(id, 2, "a", "step", {})
-    await store.end(id, 2, "failed", error="No.")
+    with pytest.raises(RunOver):
+        await store.end(id, 2, RunUsage(), error="No.")
     assert (await office.read(run)).status == "running"
     assert await store.begin("00000000-0000-0000-0000-000000000000", 1, 60) is None
 
@@ -79,7 +83,7 @@ async def test_events_come_page_by_page_and_the_last_page_says_so(
     await store.begin(id, 1, 60)
     await asyncio.gather(*(store.emit(id, 1, f"{n}", "step", {}) for n in range(398)))
     assert not (await store.events(run.id, 399))[1]
-    await store.end(id, 1, "completed", output="Done.")
+    await store.end(id, 1, RunUsage(), output="Done.")
     sizes = [
         (len(found), last) for found, last in [await store.events(run.id, n) for n in (0, 200, 400)]
     ]
@@ -91,10 +95,12 @@ async def test_a_run_ends_once(office: Office, store: Store) -> None:
     run = await office.begin()
     id = str(run.id)
     await store.begin(id, 1, 60)
-    await asyncio.gather(
-        *(store.end(id, 1, "completed", output=f"{number}") for number in range(5)),
-        *(store.end(id, 1, "failed", error=f"{number}") for number in range(5)),
+    ends = await asyncio.gather(
+        *(store.end(id, 1, RunUsage(), output=f"{number}") for number in range(5)),
+        *(store.end(id, 1, RunUsage(), error=f"{number}") for number in range(5)),
+        return_exceptions=True,
     )
+    assert [type(end) for end in ends].count(RunOver) == 9
     ended = await office.read(run)
     assert (ended.error is None) == (ended.status == "completed")
     assert await office.kinds(run) == ["run.started", f"run.{ended.status}"]
@@ -104,14 +110,20 @@ async def test_what_a_leg_asks_for_is_asked_once(office: Office, store: Store) -
     run = await office.begin()
     id = str(run.id)
     await store.begin(id, 1, 60)
-    asked = Call(call_id="a", tool="note", arguments={"b": 1}, digest="d", reason="r")
-    for _ in range(2):
-        await store.wait(id, 1, [asked], 60, b"[]", RunUsage(requests=1))
+    said: dict[str, Any] = {"tool": "note", "arguments": {"b": "\0"}, "digest": "d", "reason": "r"}
+    asked = Approval(id=uuid4(), leg=1, call_id="a", expires_at=datetime.now(UTC), **said)
+    await store.wait(id, 1, RunUsage(requests=1), [asked], [])
+    with pytest.raises(RunOver):
+        await store.wait(id, 1, RunUsage(requests=1), [asked], [])
     waiting = await office.read(run)
     assert (waiting.status, len(waiting.approvals)) == ("waiting_for_approval", 1)
     assert (await office.kinds(run)).count("approval.requested") == 1
-    (row,) = await store.decisions(id, 1)
-    assert (row.call_id, row.status) == ("a", "waiting")
+    (found,) = waiting.approvals
+    assert (found.call_id, found.status, found.arguments) == (
+        "a",
+        "waiting",
+        {"b": "\N{REPLACEMENT CHARACTER}"},
+    )
 
 
 @pytest.mark.parametrize(

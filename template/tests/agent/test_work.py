@@ -111,7 +111,7 @@ async def test_what_is_not_approved_is_not_done_and_the_model_is_told(
     if why == "denied":
         await office.decide(run, False)
     else:
-        await office.execute("UPDATE agent.approvals SET expires_at = now() - interval '1 second'")
+        await office.execute("UPDATE agent.runs SET expires_at = now() - interval '1 second'")
     model = scripted("I did not.")
     run = await office.given(model).go_on(run)
     assert (run.status, run.approvals[0].status, notes.noted) == ("completed", why, [])

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.agent.settings import AgentSettings
-from app.agent.store import ENDED, Event, Run, Store
+from app.agent.store import ENDED, Approval, Event, Run, Store, approvals_of, written_approvals
 from app.db.engine import Database
 from app.db.texts import Line, Text
 from app.workflows.queue import Queue
@@ -25,7 +26,6 @@ from app.errors import InvalidRequest, NotFound, ServiceError, TooManyRequests, 
 
 RUN: Final = "run"
 _POLL_SECONDS: Final = 0.3
-Outcome = Literal["approved", "denied", "expired"]
 
 
 class Conflict(ServiceError):
@@ -76,16 +76,16 @@ class Runs:
                         "This Idempotency-Key belongs to another request: choose a new one.",
                         param="Idempotency-Key",
                     )
-                return await self._store.read(connection, found.id, principal)
+                return await self._read(connection, found.id, principal)
             await self._refuse_too_much(connection, values)
             run_id = await connection.scalar(text(_ADD), values)
             await self._enqueue(connection, run_id, 1, principal)
-            return await self._store.read(connection, run_id, principal)
+            return await self._read(connection, run_id, principal)
 
     async def get(self, principal: str, run_id: UUID) -> Run:
         """Return a run; raise `NotFound` unless it is the principal's, or theirs to approve."""
         async with self._database.begin() as connection:
-            return await self._store.read(connection, run_id, self._seen_by(principal))
+            return await self._read(connection, run_id, self._seen_by(principal))
 
     async def list(
         self, principal: str, limit: int = 50, after: UUID | None = None, *, waiting: bool = False
@@ -95,7 +95,15 @@ class Runs:
         With `waiting` those that wait for an approval: whoever approves sees everybody's.
         """
         whose = self._seen_by(principal) if waiting else principal
-        return await self._store.list(whose, limit, after, waiting=waiting)
+        values = {"principal": whose, "limit": limit, "after": after}
+        only = "AND status = 'waiting_for_approval'" if waiting else ""
+        behind = "AND (created_at, id) < (SELECT created_at, id FROM agent.runs WHERE id = :after)"
+        query = f"{_RUNS} {only} {behind if after else ''} ORDER BY created_at DESC, id DESC"
+        async with self._database.begin() as connection:
+            if after:
+                await self._read(connection, after, whose)
+            rows = await connection.execute(text(f"{query} LIMIT :limit"), values)
+            return [Run.model_validate(dict(row)) for row in rows.mappings()]
 
     async def cancel(self, principal: str, run_id: UUID) -> Run:
         """End a run now; what it has done stays done. One that has ended stays as it is."""
@@ -119,9 +127,9 @@ class Runs:
         approvers = self._settings.approvers
         async with self._store.locked(run_id) as (connection, run):
             may_see = run is not None and (run.principal == principal or principal in approvers)
-            values = {"id": approval_id, "run": run_id}
-            found = (await connection.execute(text(_APPROVAL), values)).one_or_none()
-            if not may_see or found is None:
+            approvals = approvals_of(run) if may_see else []
+            found = next((each for each in approvals if each.id == approval_id), None)
+            if found is None:
                 raise NotFound(f"There is no approval {approval_id} of a run {run_id}.")
             if approvers and principal not in approvers:
                 raise NotFound("Somebody else decides here: ask one of AGENT__APPROVERS.")
@@ -129,11 +137,12 @@ class Runs:
                 raise Conflict("This is not what you have looked at: the digest differs.")
             if run.status != "waiting_for_approval" or found.status != "waiting":
                 raise Conflict("Nobody waits for this any more.")
-            if found.has_expired:
+            if run.expires_at < datetime.now(UTC):
                 raise Conflict("It was not decided in time.")
-            outcome: Outcome = "approved" if decision.approved else "denied"
-            await self._settle(connection, run, approval_id, outcome, principal)
-            return await self._store.read(connection, run_id, None)
+            found.status = "approved" if decision.approved else "denied"
+            found.decided_by = principal
+            await self._settle(connection, run, approvals)
+            return await self._read(connection, run_id, None)
 
     async def events(
         self, principal: str, run_id: UUID, after: int = 0
@@ -153,13 +162,22 @@ class Runs:
         """Deny what nobody decided in time, and delete what has been kept long enough."""
         days = {"days": self._settings.retention_days}
         async with self._database.begin() as connection:
-            late = (await connection.execute(text(_LATE))).all()
             await connection.execute(text(_FORGET_RUNS), days)
             await connection.execute(text(_FORGET_CONVERSATIONS), days)
-        for run_id, approval_id in late:
-            async with self._store.locked(run_id) as (connection, run):
-                if run.status == "waiting_for_approval":
-                    await self._settle(connection, run, approval_id, "expired", None)
+            for run in await connection.execute(text(_LATE)):
+                approvals = approvals_of(run)
+                for each in approvals:
+                    each.status = "expired" if each.status == "waiting" else each.status
+                await self._settle(connection, run, approvals)
+
+    async def _read(self, connection: AsyncConnection, run_id: UUID, whose: str | None) -> Run:
+        """Return a run; raise `NotFound` unless it is theirs. None sees all."""
+        values = {"id": run_id, "principal": whose}
+        rows = await connection.execute(text(f"{_RUNS} AND id = :id"), values)
+        row = rows.mappings().one_or_none()
+        if row is None:
+            raise NotFound(f"There is no run {run_id}.")
+        return Run.model_validate(dict(row))
 
     def _seen_by(self, principal: str) -> str | None:
         return None if principal in self._settings.approvers else principal
@@ -177,20 +195,13 @@ class Runs:
             raise Conflict("The conversation has a run that has not ended: wait for it.")
 
     async def _settle(
-        self,
-        connection: AsyncConnection,
-        run: Any,
-        approval_id: UUID,
-        outcome: Outcome,
-        decided_by: str | None,
+        self, connection: AsyncConnection, run: Any, approvals: Sequence[Approval]
     ) -> None:
-        """Note a decision on a locked run; after the last one, queue the next leg."""
-        values = {"id": approval_id, "run": run.id, "leg": run.leg}
-        values |= {"status": outcome, "by": decided_by}
-        if not await connection.scalar(text(_DECIDE), values):
-            return
-        if not await connection.scalar(text(_UNDECIDED), values):
-            await connection.execute(text(_NEXT_LEG), values)
+        """Write down the decisions on a locked run; after the last one, queue the next leg."""
+        values = {"id": run.id, "approvals": written_approvals(approvals)}
+        await connection.execute(text(_DECIDE), values)
+        if all(approval.status != "waiting" for approval in approvals):
+            await connection.execute(text(_NEXT_LEG), {"id": run.id})
             await self._enqueue(connection, run.id, run.leg + 1, run.principal)
 
     async def _enqueue(
@@ -210,6 +221,10 @@ def digest_of(tool: str, arguments: dict[str, Any]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
+_RUNS: Final = (
+    f"SELECT {', '.join(Run.model_fields)} FROM agent.runs"
+    " WHERE (CAST(:principal AS text) IS NULL OR principal = :principal)"
+)
 _ONE_BY_ONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended('agent ' || :principal, 0))"
 _CLAIMED: Final = """
     SELECT id, request_hash FROM agent.runs
@@ -222,22 +237,15 @@ _ADD: Final = """
     INSERT INTO agent.runs
         (principal, idempotency_key, request_hash, agent, input, conversation_id)
     VALUES (:principal, :key, :hash, :agent, :input, :conversation_id) RETURNING id"""
-_CANCEL: Final = "UPDATE agent.runs SET status = 'cancelled', ended_at = now() WHERE id = :id"
-_APPROVAL: Final = """
-    SELECT *, expires_at < now() AS has_expired FROM agent.approvals
-    WHERE id = :id AND run_id = :run"""
-_DECIDE: Final = """
-    UPDATE agent.approvals SET status = :status, decided_by = :by
-    WHERE id = :id AND status = 'waiting' RETURNING true"""
-_UNDECIDED: Final = """
-    SELECT count(*) FROM agent.approvals
-    WHERE run_id = :run AND leg = :leg AND status = 'waiting'"""
+_CANCEL: Final = """
+    UPDATE agent.runs SET status = 'cancelled', history = NULL, ended_at = now() WHERE id = :id"""
+_DECIDE: Final = "UPDATE agent.runs SET approvals = CAST(:approvals AS jsonb) WHERE id = :id"
 _NEXT_LEG: Final = """
     UPDATE agent.runs SET status = 'queued', leg = leg + 1, attempts = 0, deadline = NULL
-    WHERE id = :run"""
+    WHERE id = :id"""
 _LATE: Final = """
-    SELECT run_id, a.id FROM agent.approvals a JOIN agent.runs r ON r.id = a.run_id
-    WHERE a.status = 'waiting' AND a.expires_at < now() AND r.status = 'waiting_for_approval'"""
+    SELECT * FROM agent.runs WHERE status = 'waiting_for_approval' AND expires_at < now()
+    FOR UPDATE SKIP LOCKED"""
 _FORGET_RUNS: Final = "DELETE FROM agent.runs WHERE ended_at < now() - make_interval(days => :days)"
 _FORGET_CONVERSATIONS: Final = (
     "DELETE FROM agent.conversations WHERE updated_at < now() - make_interval(days => :days)"

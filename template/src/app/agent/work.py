@@ -5,7 +5,10 @@ decide; the decision queues the next one. So nobody who waits keeps a worker bus
 """
 
 import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import uuid4
 
 import structlog
 from pydantic_ai import DeferredToolRequests, DeferredToolResults, ToolApproved, ToolDenied
@@ -20,7 +23,7 @@ from app.agent.durable import Scope
 from app.agent.research import SEARCH, research, search
 from app.agent.runs import RUN, digest_of
 from app.agent.settings import AgentSettings
-from app.agent.store import Call, RunOver, Store
+from app.agent.store import Approval, RunOver, Store, approvals_of
 from app.db.engine import Database
 from app.llm.failures import translated
 from app.workflows.worker import Workflow
@@ -55,7 +58,7 @@ class Work:
         run = await self._store.begin(run_id, leg, self._settings.max_seconds)
         if run is None:
             return
-        usage = RunUsage(**(run.usage or {}))
+        usage = RunUsage(**run.usage)
         try:
             self._check_enabled()
             if run.attempts > _MOST_ATTEMPTS:
@@ -66,7 +69,8 @@ class Work:
         except RunOver:
             return
         except Exception as error:
-            await self._store.end(run_id, leg, "failed", usage=usage, error=_reason(error))
+            with suppress(RunOver):
+                await self._store.end(run_id, leg, usage, error=_reason(error))
             if not isinstance(error, Failed | ServiceError | TimeoutError | UsageLimitExceeded):
                 raise
 
@@ -93,7 +97,7 @@ class Work:
         scope = Scope(self._store, str(run.id), run.leg, run.principal)
         if run.agent == "research":
             output = await research(self._agents, scope, run.input, usage)
-            await self._store.end(scope.run_id, run.leg, "completed", usage=usage, output=output)
+            await self._store.end(scope.run_id, run.leg, usage, output=output)
             return
         earlier: list[ModelMessage] = []
         if run.history:
@@ -103,61 +107,53 @@ class Work:
         result = await self._agents.assistant().run(
             None if run.history else run.input,
             message_history=earlier,
-            deferred_tool_results=await self._decided(run, earlier) if run.history else None,
+            deferred_tool_results=_decided(run, earlier) if run.history else None,
             deps=scope,
             usage=usage,
             usage_limits=self._agents.limits,
         )
+        messages = result.all_messages()
         if isinstance(result.output, DeferredToolRequests):
-            await self._store.wait(
-                scope.run_id,
-                run.leg,
-                _calls(result.output),
-                self._settings.approval_seconds,
-                result.all_messages_json(),
-                usage,
-            )
+            asked = _asked(result.output, run.leg, self._settings.approval_seconds)
+            await self._store.wait(scope.run_id, run.leg, usage, asked, messages)
             return
-        await self._store.end(
-            scope.run_id,
-            run.leg,
-            "completed",
-            history=result.all_messages_json(),
-            usage=usage,
-            conversation=ModelMessagesTypeAdapter.dump_json(
-                trimmed(result.all_messages(), self._settings.conversation_tokens)
-            ),
-            output=result.output,
-        )
-
-    async def _decided(self, run: Any, messages: list[ModelMessage]) -> DeferredToolResults:
-        """Return what was decided on the calls that the leg before ended with."""
-        calls = [call for message in messages for call in getattr(message, "tool_calls", ())]
-        asked = {call.tool_call_id: call for call in calls}
-        results = DeferredToolResults()
-        for row in await self._store.decisions(str(run.id), run.leg - 1):
-            call = asked[row.call_id]
-            # What is done is what was approved, whatever the messages say by now.
-            same = row.digest == digest_of(call.tool_name, call.args_as_dict())
-            refusal = ToolDenied(_EXPIRED if row.status == "expired" else _DENIED)
-            approved = row.status == "approved" and same
-            results.approvals[row.call_id] = ToolApproved() if approved else refusal
-        return results
+        said = trimmed(messages, self._settings.conversation_tokens)
+        await self._store.end(scope.run_id, run.leg, usage, output=result.output, conversation=said)
 
 
-def _calls(asked: DeferredToolRequests) -> list[Call]:
+def _asked(requests: DeferredToolRequests, leg: int, seconds: float) -> list[Approval]:
+    expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
     return [
-        Call(
+        Approval(
+            id=uuid4(),
+            leg=leg,
             call_id=call.tool_call_id,
             tool=call.tool_name,
             arguments=call.args_as_dict(),
             digest=digest_of(call.tool_name, call.args_as_dict()),
-            reason=asked.metadata.get(call.tool_call_id, {}).get(
+            reason=requests.metadata.get(call.tool_call_id, {}).get(
                 "reason", "This tool is never used without an approval."
             ),
+            expires_at=expires_at,
         )
-        for call in asked.approvals
+        for call in requests.approvals
     ]
+
+
+def _decided(run: Any, messages: list[ModelMessage]) -> DeferredToolResults:
+    """Return what was decided on the calls that the leg before ended with."""
+    calls = [call for message in messages for call in getattr(message, "tool_calls", ())]
+    asked = {call.tool_call_id: call for call in calls}
+    results = DeferredToolResults()
+    for found in approvals_of(run):
+        if found.leg == run.leg - 1:
+            call = asked[found.call_id]
+            # What is done is what was approved, whatever the messages say by now.
+            same = found.digest == digest_of(call.tool_name, call.args_as_dict())
+            refusal = ToolDenied(_EXPIRED if found.status == "expired" else _DENIED)
+            approved = found.status == "approved" and same
+            results.approvals[found.call_id] = ToolApproved() if approved else refusal
+    return results
 
 
 def _reason(error: Exception) -> str:
