@@ -261,6 +261,7 @@ async def test_tidying_denies_what_nobody_decided(
 async def test_tidying_forgets_what_was_kept_long_enough(office: Office) -> None:
     office = office.given(retention_days=3)
     old = await office.do("What is 1 + 1?", conversation_id="old")
+    await office.do("What is 1 + 2?", agent="research")
     await office.execute("UPDATE agent.runs SET ended_at = ended_at - interval '73 hours'")
     await office.execute(
         "UPDATE agent.conversations SET updated_at = updated_at - interval '73 hours'"
@@ -272,6 +273,11 @@ async def test_tidying_forgets_what_was_kept_long_enough(office: Office) -> None
     assert {run.id for run in await office.runs.list("alice")} == {new.id, open_run.id}
     assert await office.column("SELECT id FROM agent.conversations") == ["new"]
     assert await office.events(old) == []
+    # Nor does the engine know what was said.
+    kept = {f"run:{run.id}:1" for run in (new, open_run)}
+    assert (await statuses(office.database)).keys() == kept
+    steps = "SELECT DISTINCT workflow_uuid FROM dbos.operation_outputs"
+    assert await office.column(steps) == [f"run:{new.id}:1"]
 
 
 async def test_events_are_read_on_from_any_id(office: Office) -> None:

@@ -162,8 +162,11 @@ class Runs:
         """Deny what nobody decided in time, and delete what has been kept long enough."""
         days = {"days": self._settings.retention_days}
         async with self._database.begin() as connection:
-            await connection.execute(text(_FORGET_RUNS), days)
             await connection.execute(text(_FORGET_CONVERSATIONS), days)
+            old = (await connection.execute(text(_FORGET_RUNS), days)).all()
+            # The engine has written down what was said, too.
+            legs = [workflow_id(run.id, leg + 1) for run in old for leg in range(run.leg)]
+            await self._queue.remove(*legs)
             for run in await connection.execute(text(_LATE)):
                 approvals = approvals_of(run)
                 for each in approvals:
@@ -246,7 +249,10 @@ _NEXT_LEG: Final = """
 _LATE: Final = """
     SELECT * FROM agent.runs WHERE status = 'waiting_for_approval' AND expires_at < now()
     FOR UPDATE SKIP LOCKED"""
-_FORGET_RUNS: Final = "DELETE FROM agent.runs WHERE ended_at < now() - make_interval(days => :days)"
+_FORGET_RUNS: Final = """
+    DELETE FROM agent.runs WHERE id IN (
+        SELECT id FROM agent.runs WHERE ended_at < now() - make_interval(days => :days) LIMIT 100)
+    RETURNING id, leg"""
 _FORGET_CONVERSATIONS: Final = (
     "DELETE FROM agent.conversations WHERE updated_at < now() - make_interval(days => :days)"
 )
