@@ -69,7 +69,7 @@ class Office:
 
     @property
     def runs(self) -> Runs:
-        return Runs(self.database, self.queue, self.settings)
+        return Runs(self.database, self.queue, self.settings, stream_seconds=120)
 
     @property
     def work(self) -> Work:

@@ -1,7 +1,6 @@
 """Runs are begun once, are decided on once, and belong to one principal."""
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 from uuid import uuid4
 
@@ -10,16 +9,11 @@ import pytest
 from app.agent.runs import Conflict, Decision, NewRun, digest_of
 from app.agent.store import Run
 
-from app.errors import InvalidRequest, NotFound, TooManyRequests, Unavailable
+from app.errors import Forbidden, InvalidRequest, NotFound, TooManyRequests, Unavailable
 from tests.agent.conftest import Notes, Office, Scripted, call, calling, waiting
-from tests.workflows.conftest import statuses
+from tests.workflows.conftest import outcomes, statuses
 
 pytestmark = pytest.mark.anyio
-
-
-async def outcomes(*asked: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Do all of them at once; return what each returned or raised."""
-    return await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def waiting_run(office: Office, notes: Notes, scripted: Scripted) -> tuple[Office, Run]:
@@ -196,7 +190,7 @@ async def test_where_approvers_are_named_they_alone_decide(
 ) -> None:
     office, run = await waiting_run(office, notes, scripted)
     office = office.given(approvers=["carol"])
-    with pytest.raises(NotFound, match="AGENT__APPROVERS"):
+    with pytest.raises(Forbidden, match="AGENT__APPROVERS"):
         await office.decide(run, True, "alice")
     with pytest.raises(NotFound):
         await office.decide(run, True, "bob")
@@ -231,9 +225,11 @@ async def test_a_waiting_run_is_cancelled_and_then_cannot_be_decided_on(
     office: Office, notes: Notes, scripted: Scripted
 ) -> None:
     office, run = await waiting_run(office, notes, scripted)
-    await office.runs.cancel("alice", run.id)
+    cancelled = await office.runs.cancel("alice", run.id)
+    assert [approval.status for approval in cancelled.approvals] == ["expired"]
+    decision = Decision(approved=True, digest=cancelled.approvals[0].digest)
     with pytest.raises(Conflict, match="any more"):
-        await office.decide(run, True)
+        await office.runs.decide("alice", run.id, cancelled.approvals[0].id, decision)
     assert (await office.kinds(run))[-1] == "run.cancelled"
     assert notes.noted == []
 

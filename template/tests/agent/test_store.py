@@ -23,7 +23,7 @@ def store(office: Office) -> Store:
 async def test_ids_of_events_have_no_gap_whoever_writes_them(office: Office, store: Store) -> None:
     run = await office.begin()
     id = str(run.id)
-    await store.begin(id, 1, 60)
+    await store.begin(id, 1)
     await asyncio.gather(*(store.emit(id, 1, f"{n % 20}", "step", {"n": n}) for n in range(60)))
     events = await office.events(run)
     assert [event.id for event in events] == list(range(1, 22))
@@ -33,10 +33,10 @@ async def test_ids_of_events_have_no_gap_whoever_writes_them(office: Office, sto
 async def test_the_same_key_is_written_once_for_each_leg(office: Office, store: Store) -> None:
     run = await office.begin()
     id = str(run.id)
-    await store.begin(id, 1, 60)
+    await store.begin(id, 1)
     for number in range(3):
         await store.emit(id, 1, "a", "step", {"number": number})
-        await store.begin(id, 1, 60)
+        await store.begin(id, 1)
     await office.execute("UPDATE agent.runs SET leg = 2")
     await store.emit(id, 2, "a", "step", {"number": 9})
     events = await office.events(run)
@@ -65,14 +65,14 @@ async def test_a_run_that_is_not_worked_on_takes_nothing(
 async def test_another_leg_takes_nothing(office: Office, store: Store) -> None:
     run = await office.begin()
     id = str(run.id)
-    assert await store.begin(id, 2, 60) is None
-    assert await store.begin(id, 1, 60)
+    assert await store.begin(id, 2) is None
+    assert await store.begin(id, 1)
     with pytest.raises(RunOver):
         await store.emit(id, 2, "a", "step", {})
     with pytest.raises(RunOver):
         await store.end(id, 2, RunUsage(), error="No.")
     assert (await office.read(run)).status == "running"
-    assert await store.begin("00000000-0000-0000-0000-000000000000", 1, 60) is None
+    assert await store.begin("00000000-0000-0000-0000-000000000000", 1) is None
 
 
 async def test_events_come_page_by_page_and_the_last_page_says_so(
@@ -80,7 +80,7 @@ async def test_events_come_page_by_page_and_the_last_page_says_so(
 ) -> None:
     run = await office.begin()
     id = str(run.id)
-    await store.begin(id, 1, 60)
+    await store.begin(id, 1)
     await asyncio.gather(*(store.emit(id, 1, f"{n}", "step", {}) for n in range(398)))
     assert not (await store.events(run.id, 399))[1]
     await store.end(id, 1, RunUsage(), output="Done.")
@@ -94,7 +94,7 @@ async def test_events_come_page_by_page_and_the_last_page_says_so(
 async def test_a_run_ends_once(office: Office, store: Store) -> None:
     run = await office.begin()
     id = str(run.id)
-    await store.begin(id, 1, 60)
+    await store.begin(id, 1)
     ends = await asyncio.gather(
         *(store.end(id, 1, RunUsage(), output=f"{number}") for number in range(5)),
         *(store.end(id, 1, RunUsage(), error=f"{number}") for number in range(5)),
@@ -109,7 +109,7 @@ async def test_a_run_ends_once(office: Office, store: Store) -> None:
 async def test_what_a_leg_asks_for_is_asked_once(office: Office, store: Store) -> None:
     run = await office.begin()
     id = str(run.id)
-    await store.begin(id, 1, 60)
+    await store.begin(id, 1)
     said: dict[str, Any] = {"tool": "note", "arguments": {"b": "\0"}, "digest": "d", "reason": "r"}
     asked = Approval(id=uuid4(), leg=1, call_id="a", expires_at=datetime.now(UTC), **said)
     await store.wait(id, 1, RunUsage(requests=1), [asked], [])

@@ -1,16 +1,18 @@
 """A run uses tools, asks people, keeps its limits, and says why it ended."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic_ai import ModelRetry, Tool
 from pydantic_ai.exceptions import ModelAuthenticationError, ToolFailed, UnexpectedModelBehavior
-from pydantic_ai.messages import ModelMessage, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ToolCallPart, ToolReturnPart
 
 from app.agent.durable import Scope
 from app.agent.runs import Decision
 from app.agent.tools import calculator
 
+from app.errors import BadRequest
 from tests.agent.conftest import (
     Notes,
     Office,
@@ -246,12 +248,52 @@ async def test_what_a_tool_raises_is_shown_to_nobody(
     assert "hunter2" not in seen
 
 
-async def test_a_tool_that_keeps_asking_for_another_call_fails_the_run(
+async def test_a_tool_that_keeps_asking_for_another_call_ends_no_run(
     office: Office, scripted: Scripted
 ) -> None:
     turns = [calling(call("fail")) for _ in range(3)]
-    run = await office.given(scripted(*turns), [failing(ModelRetry("Again."))]).do()
+    model = scripted(*turns, "It cannot be done.")
+    run = await office.given(model, [failing(ModelRetry("Again."))]).do()
+    assert (run.status, run.output) == ("completed", "It cannot be done.")
+    assert await office.results(run) == ["Again."] * 3
+
+
+async def test_arguments_that_are_never_right_fail_the_run(
+    office: Office, scripted: Scripted
+) -> None:
+    turns = [calling(call("calculator", wrong=number)) for number in range(3)]
+    run = await office.given(scripted(*turns)).do()
     assert (run.status, run.error) == ("failed", "The model gave no answer that can be used.")
+
+
+async def test_an_answer_that_was_cut_off_is_none(office: Office, scripted: Scripted) -> None:
+    run = await office.given(scripted(Turn(["It is"], finish="length"))).do(conversation_id="c")
+    assert (run.status, run.output) == ("failed", "")
+    assert run.error == "The answer was cut off: it is longer than LLM__MAX_OUTPUT_TOKENS."
+    assert await office.column("SELECT id FROM agent.conversations") == []
+
+
+async def test_one_answer_has_no_more_calls_than_a_run_may_have(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    sums = [call("calculator", expression=f"1 + {number}") for number in range(5)]
+    model = scripted(calling(*sums), "Enough.")
+    run = await office.given(model, max_tool_calls=2).do()
+    assert (run.status, await office.results(run)) == ("completed", ["1", "2"])
+    refused = told(model.calls[-1].messages)[2:]
+    assert ["No more tools can be called" in each for each in refused] == [True] * 3
+    asking = [call("note", what=f"{number}") for number in range(5)]
+    run = await office.given(scripted(calling(*asking)), [notes.asking], max_tool_calls=2).do()
+    assert [approval.arguments["what"] for approval in run.approvals] == ["0", "1"]
+
+
+async def test_of_the_same_calls_of_one_answer_three_are_made(
+    office: Office, scripted: Scripted
+) -> None:
+    sums = [call("calculator", expression="1 + 1")] * 4
+    calls = [replace(each, tool_call_id=f"{number}") for number, each in enumerate(sums)]
+    run = await office.given(scripted(calling(*calls), "2")).do()
+    assert await office.results(run) == ["2", "2", "2"]
 
 
 @pytest.mark.parametrize(
@@ -259,6 +301,7 @@ async def test_a_tool_that_keeps_asking_for_another_call_fails_the_run(
     [
         (ModelAuthenticationError("m", "no"), "The provider refuses this service's key."),
         (UnexpectedModelBehavior("hunter2"), "The model's provider failed."),
+        (BadRequest("It says \0."), "It says \N{REPLACEMENT CHARACTER}."),
         (ZeroDivisionError("hunter2"), "Something failed here; the logs of the worker have it."),
     ],
 )
@@ -287,6 +330,15 @@ async def test_what_postgres_cannot_store_ends_no_run(
     run = await office.given(model, tools).go_on(run)
     assert (run.status, run.output) == ("completed", "The answer\N{REPLACEMENT CHARACTER}.")
     assert await office.results(run)
+
+
+async def test_what_the_model_says_that_is_no_text_ends_no_run(
+    office: Office, scripted: Scripted
+) -> None:
+    strange = ToolCallPart("calculator", {"expression": "1 + 1"}, "\0 \ud83d")
+    run = await office.given(scripted(calling(strange), "half \ud83d of a pair")).do()
+    assert (run.status, run.output) == ("completed", "half ? of a pair")
+    assert await office.results(run) == ["2"]
 
 
 async def test_a_run_with_agents_switched_off_meanwhile_ends(

@@ -1,7 +1,7 @@
 """Conversations: what runs before have said, as much of it as the model reads."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -9,14 +9,17 @@ from pydantic_ai.messages import (
     ModelMessage,
     ModelMessagesTypeAdapter,
     ModelRequest,
+    ModelResponse,
+    RetryPromptPart,
+    TextPart,
     ToolReturnPart,
     UserPromptPart,
 )
 
 from app.llm.calls import estimated_tokens
 
-# In the metadata of the first message that was kept: whose results were in those that were not.
-_READ_BEFORE: Final = "read_before"
+# In the metadata of a message: the tools whose results were read before it, and do not stand there.
+_READ: Final = "read"
 
 
 def trimmed(messages: Sequence[ModelMessage], most_tokens: int) -> list[ModelMessage]:
@@ -30,16 +33,23 @@ def trimmed(messages: Sequence[ModelMessage], most_tokens: int) -> list[ModelMes
     fitting = (start for start in starts if _tokens(messages[start:]) <= most_tokens)
     start = next(fitting, starts[-1])
     first, *others = messages[start:]
-    if read := tools_read(messages[:start]):
-        first = replace(first, metadata={_READ_BEFORE: sorted(read)})
+    if read := tools_read(messages[: start + 1]):
+        first = replace(first, metadata={_READ: sorted(read)})
     return [first, *others]
 
 
+def turn(said: str, answer: str, read: Iterable[str]) -> list[ModelMessage]:
+    """Return what a conversation keeps of a turn for which the tools `read` were used."""
+    request = ModelRequest([UserPromptPart(said)], metadata={_READ: sorted(read)})
+    return [request, ModelResponse([TextPart(answer)])]
+
+
 def tools_read(messages: Sequence[ModelMessage]) -> set[str]:
-    """Return the tools whose results stand in the messages, or stood before they were trimmed."""
+    """Return the tools whose results the messages hold, or were made with."""
     parts = [part for message in messages for part in message.parts]
-    before = [(message.metadata or {}).get(_READ_BEFORE, ()) for message in messages]
-    return {part.tool_name for part in parts if isinstance(part, ToolReturnPart)}.union(*before)
+    results = (part for part in parts if isinstance(part, ToolReturnPart | RetryPromptPart))
+    before = [(message.metadata or {}).get(_READ, ()) for message in messages]
+    return {result.tool_name for result in results if result.tool_name}.union(*before)
 
 
 def last_turn(messages: Sequence[ModelMessage]) -> Sequence[ModelMessage]:

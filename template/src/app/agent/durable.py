@@ -5,6 +5,7 @@ not asked for, or done, again. pydantic-ai's `DBOSDurability` is not used: it ma
 pickles what newer versions then have to read, and binds its steps to one launch of the engine.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,6 +35,7 @@ from app.agent.store import EventKind, Store, storable
 from app.llm.calls import Calls
 from app.llm.failures import ProviderFailed
 from app.llm.prompts import Prompt
+from app.workflows.patience import patiently
 
 from app.errors import ServiceError
 
@@ -66,7 +68,8 @@ class Scope:
 
     async def emit(self, key: str, kind: EventKind, data: dict[str, Any]) -> None:
         said = {"part": self.part, **data} if self.part else data
-        await self.store.emit(self.run_id, self.leg, f"{self.part}.{key}", kind, said)
+        known = self.run_id, self.leg, f"{self.part}.{key}", kind, said
+        await patiently(lambda: self.store.emit(*known))
 
 
 async def step(name: str, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -95,7 +98,8 @@ class DurableModel(WrapperModel):
                     response = call.take(await self.wrapped.request(*given))
             except ServiceError as error:
                 return "failed", error.detail
-            return "answered", _RESPONSE.dump_json(response).decode()
+            said = storable(_RESPONSE.dump_python(response, mode="json"))
+            return "answered", json.dumps(said)
 
         outcome, said = await step("model", ask)
         if outcome == "failed":
@@ -134,7 +138,8 @@ class DurableToolset(WrapperToolset[Scope]):
         match outcome:
             case "returned":
                 return value
-            case "retry":
+            # One time more, and pydantic-ai would end the run.
+            case "retry" if not ctx.last_attempt:
                 raise ModelRetry(value)
             case "approval":
                 raise ApprovalRequired(value)
@@ -143,15 +148,11 @@ class DurableToolset(WrapperToolset[Scope]):
 
 @dataclass
 class Supervised(AbstractCapability[Scope]):
-    """Writes the events, asks for approval, and calls for an answer before a limit is reached.
-
-    `may_ask`: whether somebody can be asked; a tool that needs it fails otherwise.
-    """
+    """Writes the events, asks for approval, and calls for an answer before a limit is reached."""
 
     settings: AgentSettings
-    # The names of the tools that are so.
-    untrusted: frozenset[str]
-    may_ask: bool = True
+    # The tools whose results were not written by strangers; one that is gone may have been another.
+    trusted: frozenset[str]
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Scope]) -> AbstractToolset[Scope]:
         return DurableToolset(toolset)
@@ -192,16 +193,18 @@ class Supervised(AbstractCapability[Scope]):
         args: dict[str, Any],
     ) -> dict[str, Any]:
         # Counted in the messages, so that it comes to the same when the run goes on elsewhere.
-        said = [part for message in last_turn(ctx.messages) for part in message.parts]
-        same = [p for p in said if isinstance(p, ToolCallPart) and _says(p) == _says(call)]
-        if len(same) > _MOST_SAME_CALLS:
+        calls = [
+            c for message in last_turn(ctx.messages) for c in getattr(message, "tool_calls", ())
+        ]
+        before = calls[: [c.tool_call_id for c in calls].index(call.tool_call_id)]
+        if len(before) >= self.settings.max_tool_calls:
+            raise ToolFailed("No more tools can be called: answer with what you have.")
+        if sum(_says(c) == _says(call) for c in before) >= _MOST_SAME_CALLS:
             raise ToolFailed("You have called it so before: use what it returned, or answer.")
         # What was read stays read, also in an earlier turn of the conversation.
-        is_trusted = self.untrusted.isdisjoint(tools_read(ctx.messages))
+        is_trusted = tools_read(ctx.messages) <= self.trusted
         has_effect = (tool_def.metadata or {}).get(EFFECT)
         if has_effect and not is_trusted and not ctx.tool_call_approved:
-            if not self.may_ask:
-                raise ToolFailed("It needs an approval, and nobody can be asked here.")
             raise ApprovalRequired({"reason": "The run has read what strangers wrote."})
         return args
 

@@ -17,14 +17,32 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.agent.settings import AgentSettings
-from app.agent.store import ENDED, Approval, Event, Run, Store, approvals_of, written_approvals
+from app.agent.store import (
+    ENDED,
+    Approval,
+    Event,
+    Run,
+    Store,
+    approvals_of,
+    expired,
+    written_approvals,
+)
 from app.db.engine import Database
 from app.db.texts import Line, Text
 from app.workflows.queue import Queue
 
-from app.errors import InvalidRequest, NotFound, ServiceError, TooManyRequests, Unavailable
+from app.errors import (
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ServiceError,
+    TooManyRequests,
+    Unavailable,
+)
 
 RUN: Final = "run"
+# What is said of a run that failed by a fault of ours.
+FAULT: Final = "Something failed here; the logs of the worker have it."
 _POLL_SECONDS: Final = 0.3
 
 
@@ -41,7 +59,7 @@ class NewRun(BaseModel, extra="forbid"):
 
     @property
     def hash(self) -> str:
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json(exclude_defaults=True).encode()).hexdigest()
 
 
 class Decision(BaseModel, extra="forbid"):
@@ -54,7 +72,10 @@ class Decision(BaseModel, extra="forbid"):
 class Runs:
     """All runs. There is no way to reach one without its principal, but for those who approve."""
 
-    def __init__(self, database: Database, queue: Queue, settings: AgentSettings) -> None:
+    def __init__(
+        self, database: Database, queue: Queue, settings: AgentSettings, stream_seconds: float
+    ) -> None:
+        self.stream_seconds = stream_seconds
         self._database = database
         self._store = Store(database)
         self._queue = queue
@@ -111,7 +132,8 @@ class Runs:
             if run is None or run.principal != principal:
                 raise NotFound(f"There is no run {run_id}.")
             if run.status not in ENDED:
-                await connection.execute(text(_CANCEL), {"id": run_id})
+                values = {"id": run_id, "approvals": written_approvals(expired(run))}
+                await connection.execute(text(_CANCEL), values)
                 await self._store.add_event(connection, run_id, "ended", "run.cancelled")
         await self._queue.cancel(workflow_id(run_id, run.leg))
         return await self.get(principal, run_id)
@@ -132,7 +154,7 @@ class Runs:
             if found is None:
                 raise NotFound(f"There is no approval {approval_id} of a run {run_id}.")
             if approvers and principal not in approvers:
-                raise NotFound("Somebody else decides here: ask one of AGENT__APPROVERS.")
+                raise Forbidden("Somebody else decides here: ask one of AGENT__APPROVERS.")
             if found.digest != decision.digest:
                 raise Conflict("This is not what you have looked at: the digest differs.")
             if run.status != "waiting_for_approval" or found.status != "waiting":
@@ -158,8 +180,18 @@ class Runs:
             elif not has_ended:
                 await asyncio.sleep(_POLL_SECONDS)
 
+    async def check(self, *, thorough: bool = False) -> str:
+        """Say what agents may do here."""
+        if not self._settings.enabled:
+            return "switched off: AGENT__ENABLED"
+        hosts = ", ".join(self._settings.fetch_hosts) or "no host"
+        told = "to AGENT__NOTIFY_URL" if self._settings.notify_url else "to nobody"
+        return f"fetch pages of {hosts}, notify {told}"
+
     async def tidy(self) -> None:
-        """Deny what nobody decided in time, and delete what has been kept long enough."""
+        """Deny what nobody decided in time, delete what has been kept long enough, and end what no
+        workflow works on any more, which a fault of ours may bring about.
+        """
         days = {"days": self._settings.retention_days}
         async with self._database.begin() as connection:
             await connection.execute(text(_FORGET_CONVERSATIONS), days)
@@ -168,10 +200,11 @@ class Runs:
             legs = [workflow_id(run.id, leg + 1) for run in old for leg in range(run.leg)]
             await self._queue.remove(*legs)
             for run in await connection.execute(text(_LATE)):
-                approvals = approvals_of(run)
-                for each in approvals:
-                    each.status = "expired" if each.status == "waiting" else each.status
-                await self._settle(connection, run, approvals)
+                await self._settle(connection, run, expired(run))
+            for run in (await connection.execute(text(_DROPPED), {"error": FAULT})).all():
+                await self._store.add_event(
+                    connection, run.id, "ended", "run.failed", {"error": FAULT}
+                )
 
     async def _read(self, connection: AsyncConnection, run_id: UUID, whose: str | None) -> Run:
         """Return a run; raise `NotFound` unless it is theirs. None sees all."""
@@ -241,14 +274,22 @@ _ADD: Final = """
         (principal, idempotency_key, request_hash, agent, input, conversation_id)
     VALUES (:principal, :key, :hash, :agent, :input, :conversation_id) RETURNING id"""
 _CANCEL: Final = """
-    UPDATE agent.runs SET status = 'cancelled', history = NULL, ended_at = now() WHERE id = :id"""
+    UPDATE agent.runs SET status = 'cancelled', history = NULL, ended_at = now(),
+        approvals = CAST(:approvals AS jsonb)
+    WHERE id = :id"""
 _DECIDE: Final = "UPDATE agent.runs SET approvals = CAST(:approvals AS jsonb) WHERE id = :id"
 _NEXT_LEG: Final = """
-    UPDATE agent.runs SET status = 'queued', leg = leg + 1, attempts = 0, deadline = NULL
-    WHERE id = :id"""
+    UPDATE agent.runs SET status = 'queued', leg = leg + 1, attempts = 0 WHERE id = :id"""
 _LATE: Final = """
     SELECT * FROM agent.runs WHERE status = 'waiting_for_approval' AND expires_at < now()
     FOR UPDATE SKIP LOCKED"""
+_DROPPED: Final = """
+    UPDATE agent.runs r SET status = 'failed', error = :error, history = NULL, ended_at = now()
+    FROM dbos.workflow_status w
+    WHERE r.status IN ('queued', 'running')
+        AND w.workflow_uuid = 'run:' || r.id || ':' || r.leg
+        AND w.status NOT IN ('ENQUEUED', 'DELAYED', 'PENDING')
+    RETURNING r.id"""
 _FORGET_RUNS: Final = """
     DELETE FROM agent.runs WHERE id IN (
         SELECT id FROM agent.runs WHERE ended_at < now() - make_interval(days => :days) LIMIT 100)

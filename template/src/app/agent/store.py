@@ -81,12 +81,21 @@ class Run(BaseModel):
     approvals: list[Approval]
     usage: Usage
     created_at: datetime
+    started_at: datetime | None
     ended_at: datetime | None
 
 
 def approvals_of(run: Any) -> list[Approval]:
     """Return the approvals in the row of a run."""
     return [Approval.model_validate(each) for each in run.approvals]
+
+
+def expired(run: Any) -> list[Approval]:
+    """Return them with those that wait having waited long enough."""
+    approvals = approvals_of(run)
+    for approval in approvals:
+        approval.status = "expired" if approval.status == "waiting" else approval.status
+    return approvals
 
 
 def written_approvals(approvals: Sequence[Approval]) -> str:
@@ -130,14 +139,13 @@ class Store:
         async with self.at_work(run_id, leg) as (connection, run):
             await self.add_event(connection, run.id, f"{leg}.{key}", kind, data)
 
-    async def begin(self, run_id: str, leg: int, seconds: float) -> Row[Any] | None:
+    async def begin(self, run_id: str, leg: int) -> Row[Any] | None:
         """Note that a leg is worked on; return the run, or None where that is over."""
         async with self.locked(run_id) as (connection, run):
             if run is None or run.leg != leg or run.status not in ("queued", "running"):
                 return None
             await self.add_event(connection, run.id, "started", "run.started")
-            result = await connection.execute(text(_BEGIN), {"id": run_id, "seconds": seconds})
-            return result.one()
+            return (await connection.execute(text(_BEGIN), {"id": run_id})).one()
 
     async def end(
         self,
@@ -153,8 +161,9 @@ class Store:
         status: Status = "completed" if error is None else "failed"
         kind: EventKind = "run.completed" if error is None else "run.failed"
         async with self.at_work(run_id, leg) as (connection, run):
-            values = {"id": run.id, "status": status, "output": storable(output), "error": error}
-            await connection.execute(text(_END), {**values, "usage": _usage_json(usage)})
+            values = {"id": run.id, "status": status, "usage": _usage_json(usage)}
+            values |= {"output": storable(output), "error": storable(error)}
+            await connection.execute(text(_END), values)
             if conversation and run.conversation_id:
                 values = {"principal": run.principal, "id": run.conversation_id}
                 values["messages"] = written(conversation)
@@ -223,8 +232,7 @@ def _json(value: Any) -> str:
 
 
 def _usage_json(usage: RunUsage) -> str:
-    kept = {name: getattr(usage, name) for name in Usage.model_fields}
-    return json.dumps(kept)
+    return Usage.model_validate(usage, from_attributes=True).model_dump_json()
 
 
 _TOLD: Final = {"tool", "arguments", "digest", "reason", "expires_at"}
@@ -241,8 +249,8 @@ _EVENTS: Final = f"""
     ORDER BY id LIMIT {_PAGE}"""
 _BEGIN: Final = """
     UPDATE agent.runs SET status = 'running', attempts = attempts + 1,
-        deadline = COALESCE(deadline, now() + make_interval(secs => :seconds))
-    WHERE id = :id RETURNING *, EXTRACT(epoch FROM deadline - now())::float AS seconds_left"""
+        started_at = COALESCE(started_at, now())
+    WHERE id = :id RETURNING *"""
 _END: Final = """
     UPDATE agent.runs SET status = :status, output = :output, error = :error,
         usage = CAST(:usage AS jsonb), history = NULL, ended_at = now()

@@ -6,7 +6,9 @@ decide; the decision queues the next one. So nobody who waits keeps a worker bus
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -18,14 +20,15 @@ from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.usage import RunUsage
 
 from app.agent.assistant import Agents
-from app.agent.conversations import trimmed
+from app.agent.conversations import trimmed, turn
 from app.agent.durable import Scope
-from app.agent.research import SEARCH, research, search
-from app.agent.runs import RUN, digest_of
+from app.agent.research import SEARCH, Finding, research, search
+from app.agent.runs import FAULT, RUN, digest_of
 from app.agent.settings import AgentSettings
-from app.agent.store import Approval, RunOver, Store, approvals_of
+from app.agent.store import Approval, RunOver, Store, Usage, approvals_of
 from app.db.engine import Database
 from app.llm.failures import translated
+from app.workflows.patience import patiently
 from app.workflows.worker import Workflow
 
 from app.errors import ServiceError
@@ -50,12 +53,12 @@ class Work:
         self._settings = settings
         self.workflows = [
             Workflow(RUN, self.run, partition_concurrency=settings.max_parallel_runs),
-            Workflow(SEARCH, self.search),
+            Workflow(SEARCH, self.search, partition_concurrency=settings.max_parallel_runs),
         ]
 
     async def run(self, run_id: str, leg: int) -> None:
         """Work on a leg of a run until it ends, or needs a decision."""
-        run = await self._store.begin(run_id, leg, self._settings.max_seconds)
+        run = await patiently(lambda: self._store.begin(run_id, leg))
         if run is None:
             return
         usage = RunUsage(**run.usage)
@@ -63,62 +66,72 @@ class Work:
             self._check_enabled()
             if run.attempts > _MOST_ATTEMPTS:
                 raise Failed("The service ended each time it worked on this.")
-            async with asyncio.timeout(max(run.seconds_left, 0)):
+            async with asyncio.timeout(self._settings.max_seconds):
                 with translated(), ToolManager.parallel_execution_mode("sequential"):
                     await self._leg(run, usage)
         except RunOver:
             return
         except Exception as error:
+            why = _reason(error)
             with suppress(RunOver):
-                await self._store.end(run_id, leg, usage, error=_reason(error))
-            if not isinstance(error, Failed | ServiceError | TimeoutError | UsageLimitExceeded):
-                raise
+                await patiently(lambda: self._store.end(run_id, leg, usage, error=why))
 
     async def search(
-        self, run_id: str, leg: int, principal: str, number: int, question: str
+        self, run_id: str, leg: int, principal: str, tokens: int, number: int, question: str
     ) -> dict[str, Any]:
-        """Look into one question of a research."""
+        """Look into one question of a research, with at most so many tokens."""
         scope = Scope(self._store, run_id, leg, principal, part=f"search {number}")
+        limits = self._settings.model_copy(update={"max_tokens": tokens})
+        usage = RunUsage()
         try:
             self._check_enabled()
-            with translated(), ToolManager.parallel_execution_mode("sequential"):
-                return (await search(self._agents, scope, question)).model_dump()
+            async with asyncio.timeout(self._settings.max_seconds):
+                with translated(), ToolManager.parallel_execution_mode("sequential"):
+                    agents = replace(self._agents, settings=limits)
+                    answer = await search(agents, scope, question, usage)
         except RunOver:
-            why = "The run is over."
-        except (Failed, ServiceError) as error:
-            why = _reason(error)
-        return {"question": question, "answer": f"Nothing: {why}"}
+            answer = "Nothing: The run is over."
+        except Exception as error:
+            answer = f"Nothing: {_reason(error)}"
+        taken = Usage.model_validate(usage, from_attributes=True)
+        return Finding(question=question, answer=answer, usage=taken).model_dump()
 
     def _check_enabled(self) -> None:
         if not self._settings.enabled:
             raise Failed("Agents were switched off.")
 
     async def _leg(self, run: Any, usage: RunUsage) -> None:
-        scope = Scope(self._store, str(run.id), run.leg, run.principal)
-        if run.agent == "research":
-            output = await research(self._agents, scope, run.input, usage)
-            await self._store.end(scope.run_id, run.leg, usage, output=output)
-            return
-        earlier: list[ModelMessage] = []
+        leg = str(run.id), run.leg
+        scope = Scope(self._store, *leg, run.principal)
+        messages: list[ModelMessage] = []
         if run.history:
-            earlier = ModelMessagesTypeAdapter.validate_json(run.history)
+            messages = ModelMessagesTypeAdapter.validate_json(run.history)
         elif run.conversation_id:
-            earlier = await self._store.conversation(run.principal, run.conversation_id)
-        result = await self._agents.assistant().run(
-            None if run.history else run.input,
-            message_history=earlier,
-            deferred_tool_results=_decided(run, earlier) if run.history else None,
-            deps=scope,
-            usage=usage,
-            usage_limits=self._agents.limits,
-        )
-        messages = result.all_messages()
-        if isinstance(result.output, DeferredToolRequests):
-            asked = _asked(result.output, run.leg, self._settings.approval_seconds)
-            await self._store.wait(scope.run_id, run.leg, usage, asked, messages)
-            return
+            named = run.principal, run.conversation_id
+            messages = await patiently(lambda: self._store.conversation(*named))
+        if run.agent == "research":
+            output = await research(self._agents, scope, run.input, usage, messages)
+            read = [tool.name for tool in self._agents.tools]
+            messages += turn(run.input, output, read)
+        else:
+            result = await self._agents.assistant().run(
+                None if run.history else run.input,
+                message_history=messages,
+                deferred_tool_results=_decided(run, messages) if run.history else None,
+                deps=scope,
+                usage=usage,
+                usage_limits=self._agents.limits,
+            )
+            messages = result.all_messages()
+            if isinstance(result.output, DeferredToolRequests):
+                asked = _asked(result.output, run.leg, self._settings.approval_seconds)
+                await patiently(lambda: self._store.wait(*leg, usage, asked, messages))
+                return
+            if result.response.finish_reason == "length":
+                raise Failed("The answer was cut off: it is longer than LLM__MAX_OUTPUT_TOKENS.")
+            output = result.output
         said = trimmed(messages, self._settings.conversation_tokens)
-        await self._store.end(scope.run_id, run.leg, usage, output=result.output, conversation=said)
+        await patiently(partial(self._store.end, *leg, usage, output=output, conversation=said))
 
 
 def _asked(requests: DeferredToolRequests, leg: int, seconds: float) -> list[Approval]:
@@ -166,4 +179,5 @@ def _reason(error: Exception) -> str:
             return "The model gave no answer that can be used."
         case ServiceError():
             return error.detail
-    return "Something failed here; the logs of the worker have it."
+    _log.error("a run failed", exc_info=error)
+    return FAULT

@@ -96,6 +96,7 @@ export function shortened(text, length = 100) {
 const MOST_FAILURES = 8;
 const LONG_MS = 5_000;
 const LOOK_MS = 100;
+const RECONNECT_MS = 500;
 
 // Take in events up to the end; where the connection breaks off, go on behind the last of them.
 export async function follow(view) {
@@ -116,6 +117,9 @@ export async function follow(view) {
         take(view, name, told);
         if (ENDED.includes(AFTER[name])) return;
       }
+      // It may end before the run does, where the service stops, for example.
+      await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+      if (signal.aborted) return;
     } catch (error) {
       if (error.name === "AbortError") return;
       // What stands in between may end what takes long, and that is no failure.

@@ -13,6 +13,8 @@ from app.agent.durable import UNTRUSTED
 from app.agent.tools import fetch_page
 from app.agent.tools.fetch_page import Pages
 
+from tests.agent.conftest import Office, Scripted
+
 pytestmark = pytest.mark.anyio
 
 PUBLIC = "93.184.216.34"
@@ -329,6 +331,16 @@ async def test_without_hosts_none_can_be_read() -> None:
 
 async def test_a_name_resolves_to_addresses() -> None:
     assert set(await fetch_page.resolve("127.0.0.1", 443)) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("hosts", [(), ("docs.example.org",)])
+async def test_without_hosts_no_model_is_offered_it(
+    office: Office, scripted: Scripted, hosts: tuple[str, ...]
+) -> None:
+    model = scripted("Hello.")
+    await office.given(model, [fetch_page.tool(hosts)]).do()
+    offered = [tool.name for tool in model.calls[0].parameters.function_tools]
+    assert offered == ["fetch_page"] * len(hosts)
 
 
 def test_what_it_returns_was_written_by_strangers() -> None:

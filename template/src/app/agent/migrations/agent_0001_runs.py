@@ -42,8 +42,8 @@ def upgrade() -> None:
             expires_at timestamptz,
             output text NOT NULL DEFAULT '',
             error text,
-            deadline timestamptz,
             created_at timestamptz NOT NULL DEFAULT now(),
+            started_at timestamptz,
             ended_at timestamptz,
             UNIQUE (principal, idempotency_key)
         )""")

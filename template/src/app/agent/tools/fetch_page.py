@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 import httpx2
-from pydantic_ai import ModelRetry, Tool
+from pydantic_ai import ModelRetry, RunContext, Tool, ToolDefinition
 from pydantic_ai.exceptions import ToolFailed
 
 from app.agent.durable import UNTRUSTED, Scope
@@ -150,5 +150,10 @@ def _charset(answer: httpx2.Response) -> str:
 
 
 def tool(hosts: Collection[str]) -> Tool[Scope]:
-    """Make the tool for these hosts."""
-    return Tool(Pages(hosts).fetch_page, metadata={UNTRUSTED: True}, timeout=_SECONDS + 5)
+    """Make the tool for these hosts; without any, no model is offered it."""
+
+    async def offered(ctx: RunContext[Scope], tool: ToolDefinition) -> ToolDefinition | None:
+        return tool if hosts else None
+
+    pages = Pages(hosts)
+    return Tool(pages.fetch_page, prepare=offered, metadata={UNTRUSTED: True}, timeout=_SECONDS + 5)
