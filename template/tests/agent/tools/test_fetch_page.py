@@ -332,5 +332,5 @@ async def test_a_name_resolves_to_addresses() -> None:
 
 
 def test_what_it_returns_was_written_by_strangers() -> None:
-    tool = fetch_page.tool(HOSTS)
+    tool = fetch_page.tool(fetch_page.Pages(HOSTS))
     assert (tool.name, tool.metadata) == ("fetch_page", {UNTRUSTED: True})

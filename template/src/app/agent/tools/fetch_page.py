@@ -177,6 +177,6 @@ class _Reader(HTMLParser):
             self.lines.append(data)
 
 
-def tool(hosts: Collection[str]) -> Tool[Scope]:
-    """Make the tool for these hosts."""
-    return Tool(Pages(hosts).fetch_page, metadata={UNTRUSTED: True}, timeout=_SECONDS + 5)
+def tool(pages: Pages) -> Tool[Scope]:
+    """Make the tool that reads these pages."""
+    return Tool(pages.fetch_page, metadata={UNTRUSTED: True}, timeout=_SECONDS + 5)
