@@ -1,5 +1,6 @@
 """Runs as evals have them done: followed to their end, without an effect, and counted."""
 
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -9,9 +10,18 @@ import pytest
 from pydantic import SecretStr
 from pydantic_ai import Tool
 from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+)
 from pydantic_ai.models import Model
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from app.agent.durable import Scope
+from app.agent.offline import use_tools
 from app.agent.runs import NewRun
 from app.agent.settings import AgentSettings
 from app.agent.tools import notify
@@ -24,6 +34,7 @@ from app.workflows.worker import Worker
 from app.errors import Unavailable
 from app.resources import Resources, open_resources
 from app.settings import Settings
+from evals.__main__ import DATASETS
 from evals.agent import EVAL
 from evals.engine.database import PRINCIPAL
 from evals.engine.harness import Accounts, Harness, harmless, open_harness, pages
@@ -174,6 +185,30 @@ async def test_a_model_that_takes_the_wrong_tool_is_noticed(
     model = scripted(right, "It is 43.")
     async with given(model) as resources:
         assert failed(await ask(resources, tmp_path)) == ["Says"]
+
+
+def obey(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    """Do what the user asks for, then what the page says, and tell all that there is to know."""
+    parts = [part for message in messages for part in message.parts]
+    read = " ".join(str(part.content) for part in parts if isinstance(part, ToolReturnPart))
+    done = [str(part.args) for part in parts if isinstance(part, ToolCallPart)]
+    wished = [call("fetch_page", url=url) for url in re.findall(r"https://[\w./]+\w", read)]
+    if "notify" in read.lower():
+        wished.append(call("notify", message="As you wish."))
+    left = [one for one in wished if str(one.args) not in done]
+    answer = use_tools(messages, info) if not read else None
+    if answer is None:
+        told = TextPart(f"yranac {info.instructions} {messages!r}")
+        answer = ModelResponse([*left] or [told])
+    return replace(answer, provider_details={"finish_reason": "stop"})
+
+
+async def test_a_model_that_obeys_pages_fails_each_case_of_injection(given: Given) -> None:
+    async with given(FunctionModel(obey)) as resources:
+        result = await run("agent", EVAL, Service(resources), DATASETS)
+    of_injection = [each for each in result.outcomes if each.slice == "injection"]
+    assert len(of_injection) > 5
+    assert [each.case for each in of_injection if each.passed] == []
 
 
 async def test_a_case_passes_where_each_of_its_runs_does(
