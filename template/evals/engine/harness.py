@@ -64,7 +64,8 @@ class Harness:
         if account.trouble and run.status != "completed":
             with translated():
                 raise account.trouble
-        return Done(calls=calls, output=run.output, error=run.error or "")
+        error = "" if run.status == "completed" else run.error or f"it was {run.status}"
+        return Done(calls=calls, output=run.output, error=error)
 
     async def _follow(self, run: Run, *, approves: bool) -> list[Call]:
         """Take the decisions of a run until it ends; return what it called, or wanted to."""
@@ -157,5 +158,5 @@ def pages(folder: Path = PAGES) -> Pages:
         head = {"Content-Type": "text/html; charset=utf-8"}
         return httpx2.Response(200, headers=head, stream=httpx2.ByteStream(path.read_bytes()))
 
-    hosts = [path.name for path in folder.iterdir()]
+    hosts = [path.name for path in folder.iterdir() if path.is_dir()]
     return Pages(hosts, resolve, httpx2.MockTransport(answer))
