@@ -46,13 +46,9 @@ EVERY_OTHER_SERVICE = _each(
         and (answers.get("llm_provider", "openai") == "openai" or not _has_more(answers))
     ]
 )
-# They are the same with each provider, and with an agent (test_ownership.py).
+# They are the same with each provider (test_ownership.py).
 EVERY_SERVICE_WITH_EVALS = _each(
-    [
-        answers
-        for answers in WITH_EVALS
-        if answers.get("llm_provider", "openai") == "openai" and not answers["agent"]
-    ]
+    [answers for answers in WITH_EVALS if answers.get("llm_provider", "openai") == "openai"]
 )
 WATCH_IMPORTS = Path(__file__).with_name("watch_imports.py")
 

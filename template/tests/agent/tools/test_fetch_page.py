@@ -231,7 +231,7 @@ async def test_of_html_what_people_read_is_read() -> None:
         <script>steal()</script><p>One   &amp; two.</p><noscript>no</noscript>
         <template><p>never</p></template></script><p><a href="/3">Three</a>.</p></body></html>"""
     text = await Web(page(html, Content_Type="text/html; charset=utf-8")).fetch()
-    assert text.strip() == "One & two.\n\n[Three](/3)."
+    assert text == "One & two.\n\n[Three](/3)."
 
 
 async def test_a_long_page_is_cut() -> None:
@@ -338,11 +338,11 @@ async def test_without_hosts_no_model_is_offered_it(
     office: Office, scripted: Scripted, hosts: tuple[str, ...]
 ) -> None:
     model = scripted("Hello.")
-    await office.given(model, [fetch_page.tool(hosts)]).do()
+    await office.given(model, [fetch_page.tool(Pages(hosts))]).do()
     offered = [tool.name for tool in model.calls[0].parameters.function_tools]
     assert offered == ["fetch_page"] * len(hosts)
 
 
 def test_what_it_returns_was_written_by_strangers() -> None:
-    tool = fetch_page.tool(HOSTS)
+    tool = fetch_page.tool(fetch_page.Pages(HOSTS))
     assert (tool.name, tool.metadata) == ("fetch_page", {UNTRUSTED: True})

@@ -49,7 +49,7 @@ class Pages:
         transport: httpx2.AsyncBaseTransport | None = None,
         seconds: float = _SECONDS,
     ) -> None:
-        self._hosts = {_name(httpx2.URL(scheme="https", host=host)) for host in hosts}
+        self.hosts = {_name(httpx2.URL(scheme="https", host=host)) for host in hosts}
         self._seconds = seconds
         self._resolve = resolve
         self._transport = transport
@@ -97,8 +97,8 @@ class Pages:
         if url.scheme != "https" or url.port not in (None, 443) or url.userinfo:
             raise ModelRetry("Only addresses that begin with https:// can be read.")
         name = _name(url)
-        if name not in self._hosts:
-            known = ", ".join(sorted(self._hosts)) or "none"
+        if name not in self.hosts:
+            known = ", ".join(sorted(self.hosts)) or "none"
             raise ModelRetry(f"Pages of {name!r} cannot be read here, only of: {known}.")
         addresses = await self._resolve(name, 443)
         if not addresses or not all(map(_is_public, addresses)):
@@ -137,7 +137,7 @@ async def _text(answer: httpx2.Response) -> str:
 
         # Its addresses stay, so that the model can go on to them.
         options = ConversionOptions(extract_metadata=False, skip_images=True)
-        text = (await asyncio.to_thread(convert, text, options)).content or ""
+        text = ((await asyncio.to_thread(convert, text, options)).content or "").strip()
     return text[:_MOST_CHARACTERS]
 
 
@@ -149,11 +149,10 @@ def _charset(answer: httpx2.Response) -> str:
     return name if _CHARSETS.match(name) else "utf-8"
 
 
-def tool(hosts: Collection[str]) -> Tool[Scope]:
-    """Make the tool for these hosts; without any, no model is offered it."""
+def tool(pages: Pages) -> Tool[Scope]:
+    """Make the tool that reads these pages; without any host, no model is offered it."""
 
     async def offered(ctx: RunContext[Scope], tool: ToolDefinition) -> ToolDefinition | None:
-        return tool if hosts else None
+        return tool if pages.hosts else None
 
-    pages = Pages(hosts)
     return Tool(pages.fetch_page, prepare=offered, metadata={UNTRUSTED: True}, timeout=_SECONDS + 5)
