@@ -226,7 +226,7 @@ async def test_a_waiting_run_is_cancelled_and_then_cannot_be_decided_on(
 ) -> None:
     office, run = await waiting_run(office, notes, scripted)
     cancelled = await office.runs.cancel("alice", run.id)
-    assert [approval.status for approval in cancelled.approvals] == ["expired"]
+    assert [approval.status for approval in cancelled.approvals] == ["cancelled"]
     decision = Decision(approved=True, digest=cancelled.approvals[0].digest)
     with pytest.raises(Conflict, match="any more"):
         await office.runs.decide("alice", run.id, cancelled.approvals[0].id, decision)

@@ -24,7 +24,7 @@ from app.agent.store import (
     Run,
     Store,
     approvals_of,
-    expired,
+    none_waiting,
     written_approvals,
 )
 from app.db.engine import Database
@@ -132,7 +132,10 @@ class Runs:
             if run is None or run.principal != principal:
                 raise NotFound(f"There is no run {run_id}.")
             if run.status not in ENDED:
-                values = {"id": run_id, "approvals": written_approvals(expired(run))}
+                values = {
+                    "id": run_id,
+                    "approvals": written_approvals(none_waiting(run, "cancelled")),
+                }
                 await connection.execute(text(_CANCEL), values)
                 await self._store.add_event(connection, run_id, "ended", "run.cancelled")
         await self._queue.cancel(workflow_id(run_id, run.leg))
@@ -200,7 +203,7 @@ class Runs:
             legs = [workflow_id(run.id, leg + 1) for run in old for leg in range(run.leg)]
             await self._queue.remove(*legs)
             for run in await connection.execute(text(_LATE)):
-                await self._settle(connection, run, expired(run))
+                await self._settle(connection, run, none_waiting(run, "expired"))
             for run in (await connection.execute(text(_DROPPED), {"error": FAULT})).all():
                 await self._store.add_event(
                     connection, run.id, "ended", "run.failed", {"error": FAULT}

@@ -23,6 +23,7 @@ from app.llm.failures import sendable
 
 Status = Literal["queued", "running", "waiting_for_approval", "completed", "failed", "cancelled"]
 ENDED: Final = ("completed", "failed", "cancelled")
+Decided = Literal["approved", "denied", "expired", "cancelled"]
 EventKind = Literal[
     "run.started",
     "step",
@@ -57,7 +58,7 @@ class Approval(BaseModel):
     digest: str
     reason: str
     expires_at: datetime
-    status: Literal["waiting", "approved", "denied", "expired"] = "waiting"
+    status: Decided | Literal["waiting"] = "waiting"
     decided_by: str | None = None
 
 
@@ -90,11 +91,11 @@ def approvals_of(run: Any) -> list[Approval]:
     return [Approval.model_validate(each) for each in run.approvals]
 
 
-def expired(run: Any) -> list[Approval]:
-    """Return them with those that wait having waited long enough."""
+def none_waiting(run: Any, status: Decided) -> list[Approval]:
+    """Return them with those that wait having this status."""
     approvals = approvals_of(run)
     for approval in approvals:
-        approval.status = "expired" if approval.status == "waiting" else approval.status
+        approval.status = status if approval.status == "waiting" else approval.status
     return approvals
 
 

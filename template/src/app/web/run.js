@@ -333,7 +333,7 @@ function settle(view, id, status) {
   if (!asked?.isWaiting || (status === "waiting" && !isOver)) return;
   const { card, item, told } = asked;
   const held = card.contains(document.activeElement);
-  const word = status === "waiting" ? "not decided" : status;
+  const word = status === "waiting" ? "cancelled" : status;
   asked.isWaiting = false;
   item.replaceChildren(
     toolDetails(told.tool, told.arguments, word, status === "approved" ? "ok" : ""),
