@@ -1,5 +1,6 @@
 """A run uses tools, asks people, keeps its limits, and says why it ended."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -203,10 +204,11 @@ async def test_seconds_are_limited_also_while_a_tool_works(
     assert (run.status, run.error, notes.noted) == ("failed", TOO_MUCH, [])
 
 
+@pytest.mark.parametrize("ids", [range(5), [0] * 5])
 async def test_the_same_call_is_made_three_times_and_then_refused(
-    office: Office, scripted: Scripted
+    office: Office, scripted: Scripted, ids: Sequence[int]
 ) -> None:
-    turns = [calling(call("read")) for _ in range(5)]
+    turns = [calling(replace(call("read"), tool_call_id=f"call_{id}")) for id in ids]
     model = scripted(*turns, "I give up.")
     run = await office.given(model, [reading("1", "2", "3", "4")]).do()
     assert run.status == "completed"

@@ -158,10 +158,10 @@ class Supervised(AbstractCapability[Scope]):
         return DurableToolset(toolset)
 
     def get_instructions(self) -> Callable[[RunContext[Scope]], str | None]:
-        def last_turn(ctx: RunContext[Scope]) -> str | None:
-            return _LAST_TURN if self._is_last_turn(ctx.usage) else None
+        def answer_now(ctx: RunContext[Scope]) -> str | None:
+            return _ANSWER_NOW if self._is_last_turn(ctx.usage) else None
 
-        return last_turn
+        return answer_now
 
     async def prepare_tools(
         self, ctx: RunContext[Scope], tool_defs: list[ToolDefinition]
@@ -193,10 +193,10 @@ class Supervised(AbstractCapability[Scope]):
         args: dict[str, Any],
     ) -> dict[str, Any]:
         # Counted in the messages, so that it comes to the same when the run goes on elsewhere.
-        calls = [
-            c for message in last_turn(ctx.messages) for c in getattr(message, "tool_calls", ())
-        ]
-        before = calls[: [c.tool_call_id for c in calls].index(call.tool_call_id)]
+        said = [part for message in last_turn(ctx.messages) for part in message.parts]
+        calls = [part for part in said if isinstance(part, ToolCallPart)]
+        # Not every provider numbers them on from one answer to the next: the last one is meant.
+        before = calls[: max(n for n, c in enumerate(calls) if c.tool_call_id == call.tool_call_id)]
         if len(before) >= self.settings.max_tool_calls:
             raise ToolFailed("No more tools can be called: answer with what you have.")
         if sum(_says(c) == _says(call) for c in before) >= _MOST_SAME_CALLS:
@@ -241,7 +241,7 @@ class Supervised(AbstractCapability[Scope]):
         )
 
 
-_LAST_TURN: Final = "No more tools can be called. Answer now, with what you have."
+_ANSWER_NOW: Final = "No more tools can be called. Answer now, with what you have."
 
 
 def _says(call: ToolCallPart) -> tuple[str, str]:
