@@ -1,4 +1,4 @@
-"""The agent as evals ask it: in real runs, and with tools that reach nothing outside.
+"""The agent as evals ask it: in real runs, and with tools that change nothing outside.
 
 What would have an effect is only pretended, and the pages that can be read are in `evals/pages`.
 """
@@ -57,6 +57,9 @@ class Harness:
         begun = await self.runs.begin(PRINCIPAL, NewRun(input=task.input))
         try:
             calls = await self._follow(begun, approves=task.approves)
+        except Unanswered:
+            await self.runs.cancel(PRINCIPAL, begun.id)
+            raise
         finally:
             account = self.accounts.pop(str(begun.id), Account())
             account.settle()
@@ -130,7 +133,7 @@ def _counting(workflow: Workflow, accounts: Accounts) -> Workflow:
 
 
 def harmless(tool: Tool[Scope]) -> Tool[Scope]:
-    """Return a tool that a model cannot tell from `tool`, and that reaches nothing outside."""
+    """Return a tool that a model cannot tell from `tool`, and that changes nothing outside."""
     if tool.name == "fetch_page":
         return fetch_page.tool(pages())
     if not (tool.requires_approval or (tool.metadata or {}).get(EFFECT)):

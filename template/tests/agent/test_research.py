@@ -35,6 +35,7 @@ class Researcher:
         self.may_find = asyncio.Event()
         self.planned: list[str] = []
         self.fails_for = ""
+        self.told_to_report = ""
 
     def answer(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         *_, said = (
@@ -52,6 +53,7 @@ class Researcher:
             self.planned.append(str(messages))
             return self._say(json.dumps({"questions": QUESTIONS}))
         if wanted and wanted.name == "Report":
+            self.told_to_report = info.instructions or ""
             return self._say(json.dumps({"report": said}))
         if not called:
             return self._answer(ToolCallPart("look_up", {"what": said}))
@@ -94,6 +96,7 @@ def equipped(office: Office, researcher: Researcher) -> Office:
 async def test_questions_are_looked_into_at_once_and_reported_on(
     equipped: Office, researcher: Researcher
 ) -> None:
+    equipped = equipped.given(max_parallel_runs=1)
     run = await equipped.begin("Explain the letters.", agent="research")
     async with equipped.working():
         await until(researcher.are_looking)
@@ -156,6 +159,26 @@ async def test_a_search_of_agents_that_are_switched_off_asks_nothing(
     run = await equipped.begin("Explain the letters.", agent="research")
     found = await equipped.given(enabled=False).work.search(str(run.id), 1, "alice", 99, 1, "a?")
     assert Finding.model_validate(found).answer == "Nothing: Agents were switched off."
+    assert researcher.asked == {}
+
+
+async def test_the_report_is_written_with_what_the_searches_have_taken(
+    equipped: Office, researcher: Researcher
+) -> None:
+    """It has no tools that could be taken away: where its form is one, it still needs that."""
+    researcher.may_find.set()
+    run = await equipped.given(max_steps=4).do("Explain the letters.", agent="research")
+    assert (run.status, run.usage.requests) == ("completed", 8)
+    assert "No more tools" not in researcher.told_to_report
+
+
+async def test_a_search_of_a_run_that_is_over_asks_nothing(
+    equipped: Office, researcher: Researcher
+) -> None:
+    run = await equipped.begin("Explain the letters.", agent="research")
+    await equipped.runs.cancel("alice", run.id)
+    found = await equipped.work.search(str(run.id), 1, "alice", 99, 1, QUESTIONS[0])
+    assert Finding.model_validate(found).answer == "Nothing: The run is over."
     assert researcher.asked == {}
 
 

@@ -105,6 +105,19 @@ async def test_what_needs_an_approval_waits_for_it_and_is_then_done_once(
     assert [event.id for event in await office.events(run)] == list(range(1, 9))
 
 
+@pytest.mark.parametrize("limit", [{"max_steps": 2}, {"max_tokens": 100}, {"max_tool_calls": 1}])
+async def test_what_was_approved_is_done_also_where_a_limit_is_near(
+    office: Office, notes: Notes, scripted: Scripted, limit: dict[str, int]
+) -> None:
+    turn = calling(call("note", what="a"), input_tokens=80, output_tokens=5)
+    run = await office.given(scripted(turn), [notes.asking], **limit).do()
+    await office.decide(run, True)
+    last = scripted("Done.")
+    run = await office.given(last, [notes.asking], **limit).go_on(run)
+    assert (run.status, run.output, notes.noted) == ("completed", "Done.", ["a"])
+    assert last.calls[0].parameters.function_tools == []
+
+
 @pytest.mark.parametrize("why", ["denied", "expired"])
 async def test_what_is_not_approved_is_not_done_and_the_model_is_told(
     office: Office, notes: Notes, scripted: Scripted, why: str
@@ -199,7 +212,7 @@ async def test_seconds_are_limited_also_while_a_tool_works(
     office: Office, notes: Notes, scripted: Scripted
 ) -> None:
     notes.may_end.clear()
-    office = office.given(scripted(calling(call("note", what="a"))), [notes.tool], max_seconds=0.2)
+    office = office.given(scripted(calling(call("note", what="a"))), [notes.tool], max_seconds=1)
     run = await office.do()
     assert (run.status, run.error, notes.noted) == ("failed", TOO_MUCH, [])
 
@@ -316,18 +329,24 @@ async def test_a_model_that_fails_ends_the_run_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    "returned", ["a\0b", "half \ud83d of a pair", float("nan"), ["\0"], {"\0": 1}]
+    "returned",
+    [
+        *("a\0b", "half \ud83d of a pair", float("nan"), ["\0"], {"\0": 1}),
+        *(ToolFailed("\0 \ud83d"), ModelRetry("\0 \ud83d"), BadRequest("\0 \ud83d")),
+    ],
 )
 async def test_what_postgres_cannot_store_ends_no_run(
     office: Office, notes: Notes, scripted: Scripted, returned: Any
 ) -> None:
     def strange() -> Any:
+        if isinstance(returned, Exception):
+            raise returned
         return returned
 
     calls = [call("strange"), call("note", what="a\0b")]
     model = scripted(calling(*calls), "The answer\0.")
     tools = [Tool[Scope](strange), notes.asking]
-    run = await office.given(model, tools).do()
+    run = await office.given(model, tools).do(conversation_id="c")
     await office.decide(run, False)
     run = await office.given(model, tools).go_on(run)
     assert (run.status, run.output) == ("completed", "The answer\N{REPLACEMENT CHARACTER}.")

@@ -63,7 +63,7 @@ class Agents:
             instructions=prompt.render(),
             tools=tools,
             tool_timeout=_TOOL_SECONDS,
-            capabilities=[Supervised(self.settings, trusted)],
+            capabilities=[Supervised(self.settings, trusted, has_tools=bool(tools))],
             model_settings=self.calls.settings(prompt),
             retries={"tools": 2, "output": 2},
         )

@@ -120,13 +120,13 @@ class DurableToolset(WrapperToolset[Scope]):
         async def call() -> tuple[str, Any]:
             try:
                 called = super(DurableToolset, self).call_tool(name, tool_args, ctx, tool)
-                return "returned", storable(to_jsonable_python(await called))
+                return "returned", to_jsonable_python(await called)
             except ModelRetry as retry:
                 return "retry", retry.message
             except ToolFailed as failed:
                 return "failed", failed.message
             except ApprovalRequired as required:
-                return "approval", required.metadata
+                return "approval", to_jsonable_python(required.metadata, fallback=str)
             except ServiceError as error:
                 return "failed", error.detail
             except Exception as error:
@@ -134,7 +134,10 @@ class DurableToolset(WrapperToolset[Scope]):
                 _log.warning("a tool failed", tool=name, error=type(error).__name__)
                 return "failed", "The tool failed: go on without it."
 
-        outcome, value = await step(f"tool {name}", call)
+        async def call_and_clean() -> Any:
+            return storable(await call())
+
+        outcome, value = await step(f"tool {name}", call_and_clean)
         match outcome:
             case "returned":
                 return value
@@ -153,20 +156,22 @@ class Supervised(AbstractCapability[Scope]):
     settings: AgentSettings
     # The tools whose results were not written by strangers; one that is gone may have been another.
     trusted: frozenset[str]
+    has_tools: bool
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Scope]) -> AbstractToolset[Scope]:
         return DurableToolset(toolset)
 
     def get_instructions(self) -> Callable[[RunContext[Scope]], str | None]:
         def answer_now(ctx: RunContext[Scope]) -> str | None:
-            return _ANSWER_NOW if self._is_last_turn(ctx.usage) else None
+            return _ANSWER_NOW if self.has_tools and self._is_last_turn(ctx.usage) else None
 
         return answer_now
 
     async def prepare_tools(
         self, ctx: RunContext[Scope], tool_defs: list[ToolDefinition]
     ) -> list[ToolDefinition]:
-        return [] if self._is_last_turn(ctx.usage) else tool_defs
+        # Before its first request a leg makes the calls that were approved.
+        return [] if ctx.run_step and self._is_last_turn(ctx.usage) else tool_defs
 
     async def after_model_request(
         self,

@@ -19,6 +19,7 @@ from app.agent.store import Usage
 from app.workflows.queue import VERSION
 
 SEARCH: Final = "search"
+MOST_QUESTIONS: Final = 4
 # Of a run's tokens; the rest is for the plan and the report.
 _FOR_SEARCHES: Final = 0.7
 Question = Annotated[str, Field(min_length=1, max_length=500)]
@@ -27,7 +28,7 @@ Question = Annotated[str, Field(min_length=1, max_length=500)]
 class Plan(BaseModel):
     """The questions whose answers together answer the user's."""
 
-    questions: list[Question] = Field(min_length=1, max_length=4)
+    questions: list[Question] = Field(min_length=1, max_length=MOST_QUESTIONS)
 
 
 class Finding(BaseModel):

@@ -48,7 +48,7 @@ async def list_runs(
     after: UUID | None = None,
     waiting: bool = False,
 ) -> RunList:
-    """List your runs, the newest first; with `waiting` those that you may approve something of."""
+    """List your runs, the newest first; with `waiting` those that wait, and to approvers all."""
     found = await _runs(request).list(_principal(request), limit, after, waiting=waiting)
     return RunList(runs=list(found))
 

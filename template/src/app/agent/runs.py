@@ -117,7 +117,7 @@ class Runs:
         """
         whose = self._seen_by(principal) if waiting else principal
         values = {"principal": whose, "limit": limit, "after": after}
-        only = "AND status = 'waiting_for_approval'" if waiting else ""
+        only = f"AND {_IS_OPEN} AND status = 'waiting_for_approval'" if waiting else ""
         behind = "AND (created_at, id) < (SELECT created_at, id FROM agent.runs WHERE id = :after)"
         query = f"{_RUNS} {only} {behind if after else ''} ORDER BY created_at DESC, id DESC"
         async with self._database.begin() as connection:
@@ -286,13 +286,15 @@ _NEXT_LEG: Final = """
 _LATE: Final = """
     SELECT * FROM agent.runs WHERE status = 'waiting_for_approval' AND expires_at < now()
     FOR UPDATE SKIP LOCKED"""
-_DROPPED: Final = """
-    UPDATE agent.runs r SET status = 'failed', error = :error, history = NULL, ended_at = now()
-    FROM dbos.workflow_status w
-    WHERE r.status IN ('queued', 'running')
-        AND w.workflow_uuid = 'run:' || r.id || ':' || r.leg
-        AND w.status NOT IN ('ENQUEUED', 'DELAYED', 'PENDING')
-    RETURNING r.id"""
+_DROPPED: Final = f"""
+    UPDATE agent.runs SET status = 'failed', error = :error, history = NULL, ended_at = now()
+    WHERE id IN (
+        SELECT r.id FROM agent.runs r
+        JOIN dbos.workflow_status w ON w.workflow_uuid = 'run:' || r.id || ':' || r.leg
+        WHERE r.{_IS_OPEN} AND r.status <> 'waiting_for_approval'
+            AND w.status NOT IN ('ENQUEUED', 'DELAYED', 'PENDING')
+        FOR UPDATE OF r SKIP LOCKED)
+    RETURNING id"""
 _FORGET_RUNS: Final = """
     DELETE FROM agent.runs WHERE id IN (
         SELECT id FROM agent.runs WHERE ended_at < now() - make_interval(days => :days) LIMIT 100)

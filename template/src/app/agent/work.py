@@ -22,7 +22,7 @@ from pydantic_ai.usage import RunUsage
 from app.agent.assistant import Agents
 from app.agent.conversations import trimmed, turn
 from app.agent.durable import Scope
-from app.agent.research import SEARCH, Finding, research, search
+from app.agent.research import MOST_QUESTIONS, SEARCH, Finding, research, search
 from app.agent.runs import FAULT, RUN, digest_of
 from app.agent.settings import AgentSettings
 from app.agent.store import Approval, RunOver, Store, Usage, approvals_of
@@ -35,6 +35,7 @@ from app.errors import ServiceError
 
 # A process that ends while it works on a run may have ended because of it.
 _MOST_ATTEMPTS: Final = 10
+_ALWAYS: Final = "This tool is never used without an approval."
 _DENIED: Final = "A person decided against it. Do not try it in another way."
 _EXPIRED: Final = "Nobody approved it in time. Do not try it in another way."
 _log = structlog.stdlib.get_logger("app.agent")
@@ -53,7 +54,12 @@ class Work:
         self._settings = settings
         self.workflows = [
             Workflow(RUN, self.run, partition_concurrency=settings.max_parallel_runs),
-            Workflow(SEARCH, self.search, partition_concurrency=settings.max_parallel_runs),
+            # No search waits for one of another research.
+            Workflow(
+                SEARCH,
+                self.search,
+                partition_concurrency=MOST_QUESTIONS * settings.max_parallel_runs,
+            ),
         ]
 
     async def run(self, run_id: str, leg: int) -> None:
@@ -85,6 +91,8 @@ class Work:
         usage = RunUsage()
         try:
             self._check_enabled()
+            async with self._store.at_work(run_id, leg):
+                pass
             async with asyncio.timeout(self._settings.max_seconds):
                 with translated(), ToolManager.parallel_execution_mode("sequential"):
                     agents = replace(self._agents, settings=limits)
@@ -144,9 +152,7 @@ def _asked(requests: DeferredToolRequests, leg: int, seconds: float) -> list[App
             tool=call.tool_name,
             arguments=call.args_as_dict(),
             digest=digest_of(call.tool_name, call.args_as_dict()),
-            reason=requests.metadata.get(call.tool_call_id, {}).get(
-                "reason", "This tool is never used without an approval."
-            ),
+            reason=str(requests.metadata.get(call.tool_call_id, {}).get("reason", _ALWAYS)),
             expires_at=expires_at,
         )
         for call in requests.approvals

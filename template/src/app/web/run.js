@@ -211,7 +211,10 @@ function showText(view, { text }) {
 
 function showCall(view, { part, call_id: id, tool, arguments: given }) {
   const details = toolDetails(tool, given, "running");
-  append(view, details);
+  // Once it is approved, a call is begun a second time.
+  const at = view.calls.findIndex((each) => each.id === id && each.part === part);
+  if (at < 0) append(view, details);
+  else view.calls.splice(at, 1)[0].details.replaceWith(details);
   view.calls.push({ part, id, details });
 }
 

@@ -51,6 +51,9 @@ def upgrade() -> None:
     op.execute("CREATE INDEX ON agent.runs (ended_at)")
     op.execute("CREATE INDEX ON agent.runs (expires_at) WHERE status = 'waiting_for_approval'")
     op.execute("""
+        CREATE INDEX ON agent.runs (principal)
+        WHERE status IN ('queued', 'running', 'waiting_for_approval')""")
+    op.execute("""
         CREATE TABLE agent.events (
             run_id uuid REFERENCES agent.runs ON DELETE CASCADE,
             id int,
