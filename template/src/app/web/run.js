@@ -212,19 +212,24 @@ function showText(view, { text }) {
 function showCall(view, { part, call_id: id, tool, arguments: given }) {
   const details = toolDetails(tool, given, "running");
   // Once it is approved, a call is begun a second time.
-  const at = view.calls.findIndex((each) => each.id === id && each.part === part);
-  if (at < 0) append(view, details);
-  else view.calls.splice(at, 1)[0].details.replaceWith(details);
+  const begun = takeCall(view, part, id);
+  if (begun) begun.details.replaceWith(details);
+  else append(view, details);
   view.calls.push({ part, id, details });
 }
 
 function showResult(view, { part, call_id: id, outcome, result }) {
-  // Parts of a research work at once, and each counts its own calls.
-  const at = view.calls.findIndex((each) => each.id === id && each.part === part);
-  if (at < 0) return;
-  const [{ details }] = view.calls.splice(at, 1);
+  const begun = takeCall(view, part, id);
+  if (!begun) return;
+  const { details } = begun;
   mark(details, outcome, outcome === "succeeded" ? "ok" : "invalid");
   details.append(element("h3", {}, "Result"), element("pre", { class: "raw" }, written(result, 2)));
+}
+
+// Parts of a research work at once, and each counts its own calls.
+function takeCall(view, part, id) {
+  const at = view.calls.findIndex((each) => each.id === id && each.part === part);
+  return at < 0 ? null : view.calls.splice(at, 1)[0];
 }
 
 function mark(details, status, kind) {
