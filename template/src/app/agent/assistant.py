@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic_ai import Agent, DeferredToolRequests, Tool
+from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.usage import UsageLimits
 
 from app.agent.durable import UNTRUSTED, DurableModel, Scope, Supervised
@@ -23,6 +24,8 @@ class Agents:
     prompts: Prompts
     tools: Sequence[Tool[Scope]]
     settings: AgentSettings
+    # More than those that every agent here has.
+    capabilities: Sequence[AbstractCapability[Scope]] = ()
 
     @property
     def limits(self) -> UsageLimits:
@@ -54,11 +57,13 @@ class Agents:
         untrusted = frozenset(t.name for t in tools if (t.metadata or {}).get(UNTRUSTED))
         return Agent(
             DurableModel(self.calls, prompt),
+            name=prompt.name,
             deps_type=Scope,
             output_type=output,
             instructions=prompt.render(),
             tools=tools,
-            capabilities=[Supervised(self.settings, untrusted, may_ask)],
+            # What comes later is nearer to the tools, and inside of their steps.
+            capabilities=[Supervised(self.settings, untrusted, may_ask), *self.capabilities],
             model_settings=self.calls.settings(prompt),
             retries={"tools": 2, "output": 2},
         )

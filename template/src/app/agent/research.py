@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from dbos import DBOS, EnqueueOptions
+from opentelemetry.context import get_current
 from pydantic import BaseModel, Field
 from pydantic_ai.exceptions import UsageLimitExceeded
 from pydantic_ai.usage import RunUsage
@@ -52,6 +53,7 @@ async def research(agents: Agents, scope: Scope, question: str, usage: RunUsage)
         "workflow_name": SEARCH,
         "queue_name": SEARCH,
         "app_version": VERSION,
+        "otel_context": get_current(),
     }
     known = (scope.run_id, scope.leg, scope.principal)
     searches = [

@@ -13,6 +13,7 @@ from pydantic_ai.exceptions import UnexpectedModelBehavior, UsageLimitExceeded
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
 from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.usage import RunUsage
+from structlog.contextvars import bind_contextvars
 
 from app.agent.assistant import Agents
 from app.agent.conversations import trimmed
@@ -52,6 +53,7 @@ class Work:
 
     async def run(self, run_id: str, leg: int) -> None:
         """Work on a leg of a run until it ends, or needs a decision."""
+        bind_contextvars(feature="agent", run_id=run_id)
         run = await self._store.begin(run_id, leg, self._settings.max_seconds)
         if run is None:
             return
@@ -75,6 +77,7 @@ class Work:
         self, run_id: str, leg: int, principal: str, number: int, question: str
     ) -> dict[str, Any] | None:
         """Look into one question of a research."""
+        bind_contextvars(feature="agent", run_id=run_id)
         scope = Scope(self._store, run_id, leg, principal, part=f"search {number}")
         try:
             with translated(), ToolManager.parallel_execution_mode("sequential"):
