@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from pydantic_ai.exceptions import ModelRateLimitError, ModelServerError
 from pydantic_ai.messages import ModelResponse, TextPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.usage import RequestUsage
+from starlette.types import Message
 
 from app.llm.calls import Calls
 from app.llm.chat import Chat, ChatRequest
@@ -26,6 +29,10 @@ from app.monitoring.models import MonitoredModel
 from app.monitoring.traces import CANCELLED, Monitor
 
 from app.errors import TooManyRequests
+from app.main import create_app
+from app.resources import Resources, open_resources
+from app.settings import Settings
+from tests.conftest import KEY
 from tests.llm.conftest import Scripted, scripted
 from tests.llm.scripted import Turn
 from tests.monitoring.conftest import Noted, attributes
@@ -226,6 +233,43 @@ def test_a_chat_is_a_part_of_its_request(client: TestClient, noted: Noted, strea
     assert noted.parent(span) == "POST /v1/chat/completions"
     assert attributes(span)[names.FEATURE] == "chat"
     assert "canary" not in noted.everything()
+
+
+async def test_a_client_that_leaves_a_stream_ends_its_spans(
+    settings: Settings, noted: Noted, scripted: Scripted
+) -> None:
+    model, begun = scripted(Turn(["It "], gate=anyio.Event())), asyncio.Event()
+
+    @asynccontextmanager
+    async def open_own(settings: Settings) -> AsyncIterator[Resources]:
+        async with open_resources(settings) as resources:
+            noted.listen(resources.monitoring)
+            monitored = MonitoredModel(model, Monitor(resources.monitoring))
+            calls = Calls(Models({model.model_name: monitored}, {}), settings.llm, 30)
+            yield replace(resources, chat=Chat(calls, resources.prompts.get("chat")))
+
+    async def receive() -> Message:
+        if unread:
+            return unread.pop()
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            begun.set()
+
+    body = json.dumps({**HI, "stream": True}).encode()
+    unread: list[Message] = [{"type": "http.request", "body": body}]
+    app = create_app(settings, open_own)
+    headers = [(b"authorization", f"Bearer {KEY}".encode()), (b"content-type", b"application/json")]
+    path = "/v1/chat/completions"
+    request = {"type": "http", "method": "POST", "path": path, "query_string": b""}
+    async with app.router.lifespan_context(app):
+        await app({**request, "raw_path": path.encode(), "headers": headers}, receive, send)
+    chat, whole = noted.span("chat scripted"), noted.span(f"POST {path}")
+    assert noted.parent(chat) == whole.name
+    assert attributes(chat)[names.ERROR] == CANCELLED
+    assert attributes(whole)[names.ERROR] == "ConnectionError"
 
 
 @pytest.mark.parametrize("task", ["extract", "classify"])

@@ -11,9 +11,10 @@ from fastapi.testclient import TestClient
 from app.monitoring.providers import open_monitoring
 from app.monitoring.settings import MonitoringSettings
 
-from app.about import version
+from app.about import DISTRIBUTION, version
 from app.errors import Unavailable
 from app.main import create_app
+from app.setting_names import unknown_settings
 from app.settings import Settings
 from app.telemetry import configure_logs
 from tests.conftest import KEY
@@ -57,7 +58,7 @@ async def test_spans_and_metrics_are_sent_to_the_standard_address(collector: Col
     assert collector.paths == {"/v1/traces", "/v1/metrics"}
     assert collector.spans == ["something"]
     about = resource_of(collector)
-    assert about["service.name"] == "my-ai-service"
+    assert about["service.name"] == DISTRIBUTION
     assert about["service.version"] == version()
 
 
@@ -106,6 +107,7 @@ async def test_the_variables_may_stand_in_the_env_file(
     lines = [f"{ENDPOINT}={collector.address}", "OTEL_EXPORTER_OTLP_HEADERS=x-key=k1"]
     (tmp_path / ".env").write_text("\n".join([*lines, "OTEL_SERVICE_NAME=other"]))
     await exporting()
+    assert unknown_settings(Settings) == []
     assert resource_of(collector)["service.name"] == "shop"
     assert {headers["x-key"] for headers in collector.headers} == {"k1"}
 

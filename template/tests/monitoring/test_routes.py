@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.monitoring.settings import MonitoringSettings
 
+from app.about import DISTRIBUTION
 from app.main import create_app
 from app.settings import SecuritySettings, Settings
 from app.telemetry import configure_logs
@@ -30,7 +31,7 @@ def test_prometheus_reads_the_metrics(client: TestClient) -> None:
     )
     assert count.value == 1
     assert count.labels["http_response_status_code"] == "200"
-    assert families["target_info"].samples[0].labels["service_name"] == "my-ai-service"
+    assert families["target_info"].samples[0].labels["service_name"] == DISTRIBUTION
 
 
 def test_openmetrics_is_spoken_where_it_is_asked_for(client: TestClient) -> None:
