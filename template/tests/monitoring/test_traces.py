@@ -6,6 +6,8 @@ from opentelemetry.trace import SpanKind
 from structlog.contextvars import bound_contextvars
 
 from app.monitoring import names
+from app.monitoring.providers import open_monitoring
+from app.monitoring.settings import MonitoringSettings
 from app.monitoring.traces import CANCELLED, Monitor
 
 from tests.monitoring.conftest import Noted, attributes
@@ -83,14 +85,27 @@ async def test_the_feature_is_that_of_the_prompt_where_none_is_named(
     assert attributes(noted.span("retrieval r"))[names.FEATURE] == "greet"
 
 
+async def test_a_hook_that_fails_hurts_nobody_and_lets_nothing_through(noted: Noted) -> None:
+    def fail(text: str) -> str:
+        raise ValueError(text)
+
+    async with open_monitoring(MonitoringSettings(capture_content=True), fail) as monitoring:
+        noted.listen(monitoring)
+        monitor = Monitor(monitoring)
+        with monitor.watch(names.EXECUTE_TOOL, "t", {}) as tool:
+            monitor.note_content(tool, names.TOOL_RESULT, lambda: "canary")
+    assert noted.span("execute_tool t").status.is_unset
+    assert "canary" not in noted.everything()
+
+
 async def test_content_is_noted_only_where_it_is_captured(
     monitor: Monitor, reading_monitor: Monitor, noted: Noted
 ) -> None:
-    said = {"text": "a canary", "deep": [{"list": ["canary", 1]}], "set": {"canary"}}
+    said = {"text": "a canary \ud800", "deep": [{"list": ["canary", 1]}], "set": {"canary"}}
     for each in (monitor, reading_monitor):
         with each.watch(names.EXECUTE_TOOL, "t", {}) as tool:
             each.note_content(tool, names.TOOL_RESULT, lambda: said)
     without, having = noted.named("execute_tool t")
     assert names.TOOL_RESULT not in attributes(without)
-    shown = {"text": "a [bird]", "deep": [{"list": ["[bird]", 1]}], "set": ["[bird]"]}
+    shown = {"text": "a [bird] ?", "deep": [{"list": ["[bird]", 1]}], "set": ["[bird]"]}
     assert json.loads(attributes(having)[names.TOOL_RESULT]) == shown

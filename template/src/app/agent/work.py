@@ -57,6 +57,7 @@ class Work:
         run = await self._store.begin(run_id, leg, self._settings.max_seconds)
         if run is None:
             return
+        bind_contextvars(principal=run.principal)
         usage = RunUsage(**(run.usage or {}))
         try:
             if not self._settings.enabled:
@@ -77,7 +78,7 @@ class Work:
         self, run_id: str, leg: int, principal: str, number: int, question: str
     ) -> dict[str, Any] | None:
         """Look into one question of a research."""
-        bind_contextvars(feature="agent", run_id=run_id)
+        bind_contextvars(feature="agent", run_id=run_id, principal=principal)
         scope = Scope(self._store, run_id, leg, principal, part=f"search {number}")
         try:
             with translated(), ToolManager.parallel_execution_mode("sequential"):

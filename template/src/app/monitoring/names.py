@@ -66,10 +66,10 @@ DOCUMENTS: Final = "gen_ai.retrieval.documents"
 
 # Metrics
 OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
-AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
-TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
 TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
 USAGE: Final = "gen_ai.client.token.usage"
 CACHE_READ_USAGE: Final = "gen_ai.client.inference.usage.cache_read.input_tokens"
 CACHE_WRITE_USAGE: Final = "gen_ai.client.inference.usage.cache_write.input_tokens"
 REASONING_USAGE: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
+AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
+TOOL_DURATION: Final = "gen_ai.execute_tool.duration"

@@ -79,7 +79,9 @@ async def open_monitoring(
     hook = redact if settings.capture_content else None
     resource, registry = _resource(), CollectorRegistry()
     exporters: dict[str, SpanExporter | MetricExporter] = {}
-    readers: list[MetricReader] = [PrometheusMetricReader(registry=registry)]
+    readers: list[MetricReader] = [
+        PrometheusMetricReader(scope_info_enabled=False, registry=registry)
+    ]
     tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
     tracers.add_span_processor(_Queries(hook))
     # Imported where they are used: they bring a client of HTTP.

@@ -36,7 +36,9 @@ class MonitoredEmbedding(WrapperEmbeddingModel):
             result = await model.embed(inputs, input_type=input_type, settings=settings)
             used = {names.INPUT_TOKENS: result.usage.input_tokens}
             self._monitor.metrics.count_tokens(used, asked.labels)
-            asked.span.set_attributes({**used, names.DIMENSIONS: len(result.embeddings[0])})
+            asked.span.set_attributes(used)
+            for vector in result.embeddings[:1]:
+                asked.span.set_attribute(names.DIMENSIONS, len(vector))
             return result
 
 

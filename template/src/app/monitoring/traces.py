@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, use_span
 from pydantic_core import to_jsonable_python
@@ -22,6 +23,7 @@ from app.monitoring.providers import Monitoring
 from app.monitoring.redact import Redact
 
 CANCELLED: Final = "cancelled"
+_log = structlog.stdlib.get_logger("app.monitoring")
 
 
 @dataclass
@@ -80,9 +82,13 @@ class Monitor:
 
     def note_content(self, operation: Operation, name: str, content: Callable[[], Any]) -> None:
         """Note what was said as JSON, redacted, where content is captured."""
-        if self._redact and operation.span.is_recording():
+        if not self._redact or not operation.span.is_recording():
+            return
+        try:
             shown = _redacted(to_jsonable_python(content(), fallback=str), self._redact)
             operation.span.set_attribute(name, json.dumps(shown, ensure_ascii=False))
+        except Exception as error:  # Whatever an owner's hook does: an answer is worth more.
+            _log.warning("content is not noted", name=name, error=type(error).__name__)
 
 
 def purpose() -> Labels:
@@ -101,7 +107,8 @@ def _current(span: Span) -> Any:
 def _redacted(value: Any, redact: Redact) -> Any:
     match value:
         case str():
-            return redact(value)
+            # No exporter can send half of a surrogate pair.
+            return redact(value).encode(errors="replace").decode()
         case dict():
             return {key: _redacted(one, redact) for key, one in value.items()}
         case list():
