@@ -43,13 +43,14 @@ pytestmark = pytest.mark.anyio
 
 ASKED = ChatRequest([ModelRequest.user_text_prompt("Has the canary flown?")])
 HI = {"messages": [{"role": "user", "content": "Has the canary flown?"}]}
+PROMPT = Prompts.load({}).get("chat")
 LABELS = {
     names.OPERATION: names.CHAT,
     names.PROVIDER: "test",
     names.REQUEST_MODEL: "scripted",
     names.FEATURE: "chat",
     names.PROMPT: "chat",
-    names.PROMPT_VERSION: "1",
+    names.PROMPT_VERSION: PROMPT.version,
 }
 ANSWERED = {**LABELS, names.RESPONSE_MODEL: "scripted"}
 
@@ -61,7 +62,7 @@ def chat_with(*models: Any, attempts: int = 1) -> Chat:
     limits = LLMSettings(attempts=attempts)
     retrying = RetryingModel(*models, settings=limits, deadline_seconds=30, sleep=sleep)
     calls = Calls(Models({"scripted": retrying}, {}), limits, 30)
-    return Chat(calls, Prompts.load({}).get("chat"))
+    return Chat(calls, PROMPT)
 
 
 async def read(chat: Chat) -> None:
