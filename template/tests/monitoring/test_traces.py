@@ -101,11 +101,21 @@ async def test_a_hook_that_fails_hurts_nobody_and_lets_nothing_through(noted: No
 async def test_content_is_noted_only_where_it_is_captured(
     monitor: Monitor, reading_monitor: Monitor, noted: Noted
 ) -> None:
-    said = {"text": "a canary \ud800", "deep": [{"list": ["canary", 1]}], "set": {"canary"}}
+    said = {
+        "text": "a canary \ud800",
+        "deep": [{"list": ["canary", 1]}],
+        "set": {"canary"},
+        "canary": 1,
+    }
     for each in (monitor, reading_monitor):
         with each.watch(names.EXECUTE_TOOL, "t", {}) as tool:
             each.note_content(tool, names.TOOL_RESULT, lambda: said)
     without, having = noted.named("execute_tool t")
     assert names.TOOL_RESULT not in attributes(without)
-    shown = {"text": "a [bird] ?", "deep": [{"list": ["[bird]", 1]}], "set": ["[bird]"]}
+    shown = {
+        "text": "a [bird] ?",
+        "deep": [{"list": ["[bird]", 1]}],
+        "set": ["[bird]"],
+        "[bird]": 1,
+    }
     assert json.loads(attributes(having)[names.TOOL_RESULT]) == shown

@@ -110,7 +110,7 @@ def _redacted(value: Any, redact: Redact) -> Any:
             # No exporter can send half of a surrogate pair.
             return redact(value).encode(errors="replace").decode()
         case dict():
-            return {key: _redacted(one, redact) for key, one in value.items()}
+            return {_redacted(k, redact): _redacted(one, redact) for k, one in value.items()}
         case list():
             return [_redacted(one, redact) for one in value]
     return value
