@@ -39,6 +39,7 @@ MOST_ADDED = {
     "rag, llm and agent": ("rag and llm", 2),
 }
 MOST_LINES = {"minimal": 600, "llm": 1_300, "rag and llm": 2_900}
+MOST_LINES_ADDED = {"rag, llm and agent": ("rag and llm", 1_200)}
 SILENT = {
     tokenize.COMMENT,
     tokenize.DEDENT,
@@ -53,16 +54,18 @@ SILENT = {
 def main() -> None:
     rows: list[list[str]] = []
     packages: dict[str, int] = {}
+    lines: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, answers in CASES.items():
             project = render(Path(folder, name), answers)
             libraries = install(project).parents[1]
             packages[name] = len(list(libraries.rglob("*.dist-info"))) - 1
-            lines = sum(len(code_lines(path.read_text())) for path in project.rglob("src/**/*.py"))
+            sources = project.rglob("src/**/*.py")
+            lines[name] = sum(len(code_lines(path.read_text())) for path in sources)
             rows += [
                 [name, "packages", str(packages[name]), *packages_judged(name, packages)],
                 [name, "MB installed", f"{megabytes(libraries):.0f}", "", ""],
-                [name, "lines of code in src/", f"{lines:,}", *lines_judged(name, lines)],
+                [name, "lines of code in src/", f"{lines[name]:,}", *lines_judged(name, lines)],
             ]
     print_table(["service", "", "measured", "target", ""], rows)
 
@@ -75,9 +78,12 @@ def packages_judged(name: str, packages: dict[str, int]) -> tuple[str, str]:
     return f"≤ {without} + {added}", verdict(packages[name], packages[without] + added)
 
 
-def lines_judged(name: str, lines: int) -> tuple[str, str]:
+def lines_judged(name: str, lines: dict[str, int]) -> tuple[str, str]:
+    if name in MOST_LINES_ADDED:
+        without, added = MOST_LINES_ADDED[name]
+        return f"≤ {without} + {added:,}", verdict(lines[name], lines[without] + added)
     most = MOST_LINES.get(name)
-    return (f"≤ {most:,}", verdict(lines, most)) if most else ("", "")
+    return (f"≤ {most:,}", verdict(lines[name], most)) if most else ("", "")
 
 
 def code_lines(source: str) -> set[int]:

@@ -418,6 +418,7 @@ def test_the_commands_of_a_project_run(answers: Answers, tmp_path: Path, reposit
         assert 'md: "The service takes in text, Markdown, HTML and PDF' in told["README.md"]
     if answers["agent"]:
         assert "calculator succeeded: 144" in told["README.md"]
+        assert told["docs/agent-evals.md"].count("Passed: agent.") == 2
 
 
 ASK_THE_SERVICE = """

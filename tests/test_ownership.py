@@ -194,15 +194,16 @@ def test_evals_leave_the_service_as_it_is(answers: Answers, render: Render) -> N
     assert len(digests) == 1
 
 
-def test_evals_are_the_same_with_each_provider_an_agent_and_monitoring(render: Render) -> None:
+def test_evals_are_the_same_with_each_provider_and_monitoring(render: Render) -> None:
     """So that only one of them needs to be proved."""
-    found: dict[bool, set[str]] = {}
+    found: dict[tuple[bool, bool], set[str]] = {}
     for answers in WITH_EVALS:
         if answers["llm"]:
             files = tree(render(answers)).items()
             evals = [file for file in files if file[0].startswith(("evals/", "tests/evals/"))]
-            found.setdefault(bool(answers["rag"]), set()).add(repr(sorted(evals)))
-    assert [len(distinct) for distinct in found.values()] == [1, 1]
+            others = bool(answers["rag"]), bool(answers["agent"])
+            found.setdefault(others, set()).add(repr(sorted(evals)))
+    assert [len(distinct) for distinct in found.values()] == [1, 1, 1, 1]
 
 
 def test_a_provider_changes_llm_alone(render: Render) -> None:

@@ -47,14 +47,12 @@ EVERY_OTHER_SERVICE = _each(
         and (answers.get("llm_provider", "openai") == "openai" or not _has_more(answers))
     ]
 )
-# They are the same with each provider, an agent and monitoring (test_ownership.py).
+# They are the same with each provider and monitoring (test_ownership.py).
 EVERY_SERVICE_WITH_EVALS = _each(
     [
         answers
         for answers in WITH_EVALS
-        if answers.get("llm_provider", "openai") == "openai"
-        and not answers["agent"]
-        and answers["monitoring"]
+        if answers.get("llm_provider", "openai") == "openai" and answers["monitoring"]
     ]
 )
 WATCH_IMPORTS = Path(__file__).with_name("watch_imports.py")

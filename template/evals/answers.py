@@ -10,7 +10,7 @@ from app.answers.settle import NO_CITATION, NO_PASSAGE, NOT_THERE
 from app.resources import Resources
 from evals.claims import ModelJudge
 from evals.engine.asked import asked_with
-from evals.engine.documents import PRINCIPAL
+from evals.engine.database import PRINCIPAL
 from evals.engine.eval import About, Eval
 from evals.evaluators.citations import Abstains, Answered, Cited, Cites, Claims, Grounded, Says
 

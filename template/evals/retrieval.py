@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic_evals import Dataset
 
 from app.resources import Resources
-from evals.engine.documents import PRINCIPAL
+from evals.engine.database import PRINCIPAL
 from evals.engine.eval import About, Eval
 from evals.evaluators.ranking import Ranking
 

@@ -75,6 +75,8 @@ for line in sys.stdin:
     for number in (1, 2):
         os.dup2(log, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    # So that the model knows who asks.
+    os.environ["LLM__MODEL"] += f"-{os.getpid()}"
     sys.argv = ["app", "worker"]
     runpy.run_module("app", run_name="__main__", alter_sys=True)
     break
@@ -87,8 +89,10 @@ class Model:
 
     # How long an answer takes.
     seconds: float
-    # Run and step -> when that was asked.
-    asked: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+    # Run and step -> by which process that was asked, and when.
+    asked: dict[tuple[str, int], list[tuple[int, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def complete(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +100,8 @@ class Model:
         name, steps = said.split()
         step = sum(each["role"] == "tool" for each in body["messages"])
         with self._changed:
-            self.asked[name, step].append(time.time())
+            pid = int(body["model"].partition("-")[2])
+            self.asked[name, step].append((pid, time.time()))
             self._changed.notify_all()
         time.sleep(self.seconds)
         if step >= int(steps):
@@ -240,9 +245,9 @@ class Office:
         for (name, step), times in asked.items():
             following = asked.get((name, step + 1))
             # Once what an answer led to is known, nobody asks for it again.
-            assert not following or times[-1] < following[0], (name, step)
-            for before, again in pairwise(times):
-                assert any(before < killed < again for killed in self.killed.values())
+            assert not following or times[-1][1] < following[0][1], (name, step)
+            for (asker, _), (_, again) in pairwise(times):
+                assert self.killed.get(asker, float("inf")) < again, (name, step)
         expected = {name: list(expected_events(steps)) for name, steps in runs.items()}
         found: dict[str, list[str]] = defaultdict(list)
         for row in self.database.rows(_EVENTS):

@@ -47,7 +47,9 @@ def test_everything_is_asked_without_a_key_and_the_report_can_be_read(
     )
     assert "Evals passed" in told
     modules = json.loads(verdict.read_text())["modules"]
-    assert [m["name"] for m in modules] == ["answers", "chat", "classify", "extract", "retrieval"]
+    assert [m["name"] for m in modules] == [
+        *("agent", "agent_search", "answers", "chat", "classify", "extract", "retrieval"),
+    ]
     assert [m["name"] for m in modules if not (m["flipped"] == [] and m["cases"] >= 10)] == []
     for width in (360, 1_200):
         options: Any = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}

@@ -1,4 +1,4 @@
-"""The documents that evals ask about: `evals/corpus`, in a database that is theirs alone."""
+"""The documents that evals ask about: `evals/corpus`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,23 +6,15 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from app.db.settings import DatabaseSettings
 from app.rag.documents import NewDocument
 
 from app.resources import Resources
-from app.settings import Settings
+from evals.engine.database import PRINCIPAL
 from evals.engine.running import Unanswered
 
-PRINCIPAL: Final = "evals"
 FOLDER: Final = Path(__file__).parents[1] / "corpus"
-_DATABASE: Final = DatabaseSettings(folder=Path(".data/evals"))
 # Longer than a provider that is away is asked again.
 _MOST_SECONDS: Final = 180
-
-
-def apart(settings: Settings) -> Settings:
-    """Return the settings with a database that no document of the service's is in."""
-    return settings.model_copy(update={"database": _DATABASE})
 
 
 def read(folder: Path) -> list[NewDocument]:

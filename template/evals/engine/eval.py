@@ -7,6 +7,7 @@ for every model: what is reached beyond them is for the baseline to hold.
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -46,9 +47,12 @@ class Eval(Generic[In, Out]):
     """`asked` names the model that answers, and the prompts: version -> digest."""
 
     dataset: type[Dataset[In, Out, About]]
-    ask: Callable[[Resources, In], Awaitable[Out]]
+    # Of what `opened` gives, a question.
+    ask: Callable[[Any, In], Awaitable[Out]]
     asked: Callable[[Resources], tuple[str, Mapping[str, str]]]
     evaluators: Sequence[Evaluator[In, Out, About]]
+    # What is open while it is asked: the service itself, or something around it.
+    opened: Callable[[Resources], AbstractAsyncContextManager[Any]] = nullcontext
     # Names the model that searches, where another one answers from what it finds.
     search: Callable[[Resources], str | None] = lambda _: None
     # Slice -> the least share of its cases that has to pass; "all" is every case.

@@ -7,8 +7,10 @@ rendered prompt in them. Asked the same twice in a run (`--repeat`), it is anoth
 import asyncio
 import hashlib
 import json
-from collections import Counter
-from contextlib import nullcontext
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +24,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_evals import increment_eval_metric
 
 from app.llm.calls import price_usd
+from app.llm.failures import ProviderFailed
 from app.llm.settings import OFFLINE
 
 from evals.engine.running import KEPT, Unanswered
@@ -30,6 +33,39 @@ Mode = Literal["live", "cache", "record", "replay"]
 _RESPONSE: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
 # What differs between two requests that say the same.
 _INCIDENTAL = {"timestamp", "run_id", "conversation_id", "tool_call_id", "metadata"}
+
+
+@dataclass
+class Account:
+    """What model calls come to that another task makes than the one of the case they are for."""
+
+    counts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    # What the last one raised that came to nothing.
+    trouble: Exception | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Have what is called in the body, and in tasks that it begins, count here."""
+        token = _ACCOUNT.set(self)
+        try:
+            yield
+        finally:
+            _ACCOUNT.reset(token)
+
+    def settle(self) -> None:
+        """Count all of it for the case that is running."""
+        for name, amount in self.counts.items():
+            increment_eval_metric(name, amount)
+
+
+_ACCOUNT: ContextVar[Account | None] = ContextVar("account", default=None)
+
+
+def _count(name: str, amount: float) -> None:
+    if account := _ACCOUNT.get():
+        account.counts[name] += amount
+    else:
+        increment_eval_metric(name, amount)
 
 
 @dataclass
@@ -145,13 +181,20 @@ class _Counted(WrapperModel):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
-        response = await self.answer(messages, model_settings, model_request_parameters)
+        try:
+            response = await self.answer(messages, model_settings, model_request_parameters)
+        except Exception as error:
+            if account := _ACCOUNT.get():
+                account.trouble = error
+                # The case raises it; the run it was for has no fault to log.
+                raise ProviderFailed("It could not be asked.") from error
+            raise
         # Not called as OpenTelemetry calls them, or pydantic-evals adds those of the spans.
-        increment_eval_metric("tokens_in", response.usage.input_tokens)
-        increment_eval_metric("tokens_out", response.usage.output_tokens)
+        _count("tokens_in", response.usage.input_tokens)
+        _count("tokens_out", response.usage.output_tokens)
         price = price_usd(response)
-        increment_eval_metric("unpriced", int(price is None))
-        increment_eval_metric("usd", float(price or 0))
+        _count("unpriced", int(price is None))
+        _count("usd", float(price or 0))
         return response
 
     async def answer(
@@ -178,7 +221,7 @@ class _Recorder(_Counted):
         asked = digest_of(self.model_id_asked, messages, settings, parameters)
         digest = self.answers.number(asked)
         if found := self.answers.find(digest):
-            increment_eval_metric(KEPT, 1)
+            _count(KEPT, 1)
             return found
         # One by one where there is a ceiling, or all that are asked at once could go beyond it.
         async with self.answers.turn if self.answers.most_usd is not None else nullcontext():

@@ -21,7 +21,7 @@ from app.resources import Resources
 from evals.engine.eval import About, Eval, In, Out
 from evals.engine.results import Asked, Check, Outcome, Result, Run
 
-_AT_ONCE = 8
+AT_ONCE = 8
 # What answers without a provider is called so, and knows no chance.
 OFFLINE = "offline"
 # The metric that counts the answers that were kept from an earlier run.
@@ -63,10 +63,11 @@ async def run(
     path = folder / f"{name}.yaml"
     found = service.judged(found)
     dataset = found.load(path)
-    asking = _Asking[Any, Any](lambda question: found.ask(service.resources, question))
-    report = await dataset.evaluate(
-        asking, task_name=name, max_concurrency=_AT_ONCE, repeat=repeat, progress=True
-    )
+    async with found.opened(service.resources) as opened:
+        asking = _Asking[Any, Any](lambda question: found.ask(opened, question))
+        report = await dataset.evaluate(
+            asking, task_name=name, max_concurrency=AT_ONCE, repeat=repeat, progress=True
+        )
     if trouble := asking.trouble:
         said = trouble if isinstance(trouble, ServiceError | Unanswered) else repr(trouble)
         raise Unanswered(f"{name}: {said}") from trouble

@@ -31,7 +31,7 @@ from app.llm.prompts import Prompts
 from app.llm.settings import LLMSettings
 from app.workflows.queue import Queue, open_queue
 from app.workflows.settings import WorkerSettings
-from app.workflows.worker import Worker
+from app.workflows.worker import Worker, Workflow
 
 from tests.llm.conftest import Scripted, scripted
 from tests.llm.scripted import Turn
@@ -69,7 +69,7 @@ class Office:
 
     @property
     def runs(self) -> Runs:
-        return Runs(self.database, self.queue, self.settings)
+        return Runs(self.database, self.queue, self.settings, stream_seconds=120)
 
     @property
     def work(self) -> Work:
@@ -80,10 +80,7 @@ class Office:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         workflows = self.work.workflows
-        for workflow in workflows:
-            # A queue that is there when the worker starts is looked at at once, not a second later.
-            most = workflow.partition_concurrency
-            await self.execute(_QUEUE, name=workflow.name, most=most, seconds=QUICK.poll_seconds)
+        await add_queues(self.database, workflows)
         async with Worker(self.database, QUICK, workflows, [self.runs.tidy]).working():
             yield
 
@@ -155,6 +152,15 @@ _STATUS = "SELECT status FROM agent.runs WHERE id = :id"
 _QUEUE = """
     INSERT INTO dbos.queues (name, partition_concurrency, polling_interval_sec)
     VALUES (:name, :most, :seconds) ON CONFLICT (name) DO NOTHING"""
+
+
+async def add_queues(database: Database, workflows: Sequence[Workflow]) -> None:
+    """Have the queues there when a worker starts: it looks at once, and not a second later."""
+    async with database.begin() as connection:
+        for workflow in workflows:
+            most, seconds = workflow.partition_concurrency, QUICK.poll_seconds
+            values = {"name": workflow.name, "most": most, "seconds": seconds}
+            await connection.execute(text(_QUEUE), values)
 
 
 @asynccontextmanager

@@ -1,12 +1,15 @@
 """A run in the terminal: what happens is printed, and approvals are asked for there."""
 
+import sys
+from io import StringIO
+
 import pytest
 from pydantic_ai.exceptions import UnexpectedModelBehavior
 
 from app.agent.ask import do, main
 from app.agent.runs import NewRun
 
-from app.errors import NotFound
+from app.errors import Forbidden
 from tests.agent.conftest import Notes, Office, Scripted, call, calling
 from tests.llm.scripted import Turn
 
@@ -37,7 +40,12 @@ async def test_who_runs_it_is_asked_for_approvals(
     printed = [words for words in lines if words[0].isdigit()]
     assert [int(words[0]) for words in printed] == list(range(1, len(printed) + 1))
     assert printed[2] == ["3", "approval.requested", "note {'what': 'a'}"]
-    assert printed[-1] == [str(len(printed)), "run.completed", "Done."]
+    assert printed[1][:2] == ["2", "step"]
+    assert printed[1][2].startswith("step 1, input_tokens ")
+    assert printed[-2:] == [
+        [str(len(printed) - 1), "text", "Done."],
+        [str(len(printed)), "run.completed"],
+    ]
 
 
 @pytest.mark.anyio
@@ -59,11 +67,17 @@ async def test_where_others_approve_it_says_so(
     turn = calling(call("note", what="a"))
     office = office.given(scripted(turn), [notes.asking], approvers=["carol"])
     async with office.working():
-        with pytest.raises(NotFound, match="AGENT__APPROVERS"):
+        with pytest.raises(Forbidden, match="AGENT__APPROVERS"):
             await do(NewRun(input="Note a."), "alice", office.runs, lambda question: True)
 
 
-def test_the_command_does_a_run(fresh_database: str, capsys: Printed) -> None:
+@pytest.fixture
+def in_process(fresh_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER__IN_PROCESS", "true")
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_command_does_a_run(capsys: Printed) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--yes", "What is", "2 * 3? Notify people"])
     assert ended.value.code == 0
@@ -76,7 +90,7 @@ def test_the_command_does_a_run(fresh_database: str, capsys: Printed) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        ([" "], 1, "input"),
+        ([" "], 1, "input: String should match"),
         (["--agent", "another", "a"], 2, "invalid choice"),
         ([], 2, "required"),
     ],
@@ -87,7 +101,20 @@ def test_what_is_wrong_is_said(
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == code
-    assert reason in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert reason in err
+    assert code == 2 or err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("in_process")
+def test_where_nobody_is_there_to_ask_the_run_waits(
+    capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO())
+    with pytest.raises(SystemExit) as ended:
+        main(["Notify the team."])
+    assert ended.value.code == 1
+    assert "--yes approves." in capsys.readouterr().err
 
 
 def test_a_switched_off_agent_is_one_line(
@@ -97,4 +124,7 @@ def test_a_switched_off_agent_is_one_line(
     with pytest.raises(SystemExit) as ended:
         main(["What is 1 + 1?"])
     assert ended.value.code == 1
-    assert capsys.readouterr().err == "Agents are switched off here.\n"
+    # Nor does it work for others where that is somebody else's.
+    assert capsys.readouterr().err == (
+        "WORKER__IN_PROCESS=false: this waits for poe worker.\nAgents are switched off here.\n"
+    )

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import pytest
 from pydantic_ai import Tool
@@ -9,7 +11,9 @@ from pydantic_ai.exceptions import ToolFailed
 
 from app.agent.durable import EFFECT, UNTRUSTED, Scope
 from app.agent.store import Run
+from app.db.engine import Database
 
+from app.errors import Unavailable
 from tests.agent.conftest import Notes, Office, Scripted, call, calling, failing, reading, waiting
 from tests.llm.scripted import Turn
 from tests.workflows.conftest import until
@@ -59,7 +63,7 @@ async def test_a_leg_that_is_worked_on_again_writes_nothing_twice(
     await office.execute("DELETE FROM agent.events WHERE key = 'ended'")
     await office.execute("DELETE FROM agent.conversations")
     await office.execute(
-        """UPDATE agent.runs SET status = 'running', ended_at = NULL, history = NULL, usage = NULL,
+        """UPDATE agent.runs SET status = 'running', ended_at = NULL, history = NULL, usage = '{}',
             output = '', last_event = last_event - 1"""
     )
     await office.execute("UPDATE dbos.workflow_status SET status = 'PENDING', executor_id = 'dead'")
@@ -110,16 +114,62 @@ async def test_a_run_is_cancelled_while_a_tool_works(
     assert notes.noted == []
 
 
-async def test_the_time_of_a_run_goes_on_while_nobody_works_on_it(
+async def test_time_in_which_nobody_works_does_not_count(
     office: Office, notes: Notes, scripted: Scripted
 ) -> None:
-    """So what ends the process each time does not begin with all of its time again."""
-    office = office.given(scripted(calling(call("note", what="a"))), [notes.tool])
+    office = office.given(scripted(calling(call("note", what="a")), "Done."), [notes.tool])
     run = await office.begin()
     await break_off(office, notes, run)
-    await office.execute("UPDATE agent.runs SET deadline = now() - interval '1 second'")
+    await office.execute("UPDATE agent.runs SET started_at = now() - interval '1 day'")
     run = await office.go_on(run)
-    assert (run.status, notes.noted) == ("failed", [])
+    assert (run.status, notes.noted) == ("completed", ["a"])
+    assert run.started_at
+    assert run.started_at < run.created_at
+
+
+@dataclass
+class Away:
+    """A database that is away for a number of transactions, once that is set."""
+
+    database: Database
+    transactions: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.database, name)
+
+    def begin(self) -> Any:
+        if self.transactions:
+            self.transactions -= 1
+            raise Unavailable("The database cannot be used.")
+        return self.database.begin()
+
+
+async def test_a_database_that_was_away_for_a_moment_ends_no_run(
+    office: Office, scripted: Scripted
+) -> None:
+    away, model = Away(office.database), scripted(calling(call("leave")), "Back again.")
+
+    async def leave() -> str:
+        """Let the database be away."""
+        away.transactions = 1
+        return "gone"
+
+    broken = replace(office, database=cast(Database, away)).given(model, [Tool[Scope](leave)])
+    run = await broken.do()
+    assert (run.status, run.output, len(model.calls)) == ("completed", "Back again.", 2)
+    assert (await office.kinds(run)).count("tool.result") == 1
+
+
+@pytest.mark.parametrize("status", ["ERROR", "SUCCESS", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"])
+async def test_a_run_that_nothing_works_on_any_more_has_failed(office: Office, status: str) -> None:
+    run, other = await office.begin(), await office.begin()
+    query = "UPDATE dbos.workflow_status SET status = :status WHERE workflow_uuid = :id"
+    await office.execute(query, status=status, id=f"run:{run.id}:1")
+    await office.runs.tidy()
+    await office.runs.tidy()
+    run = await office.read(run)
+    assert (run.status, await office.kinds(run)) == ("failed", ["run.failed"])
+    assert (await office.read(other)).status == "queued"
 
 
 async def test_an_effect_needs_an_approval_once_strangers_texts_were_read(
@@ -178,6 +228,21 @@ async def test_what_was_read_in_an_earlier_run_of_the_conversation_still_counts(
     assert (other.status, notes.noted) == ("completed", ["a"])
 
 
+async def test_what_was_read_counts_when_the_conversation_was_trimmed_since(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    tools = [reading("word " * 500), notes.tool]
+    office = office.given(scripted(calling(call("read")), "Read."), tools, conversation_tokens=100)
+    await office.do(conversation_id="c")
+    for _ in range(2):
+        model = scripted("Hello.")
+        await office.given(model).do(conversation_id="c")
+    assert "word" not in str(model.calls[0].messages)
+    turn = calling(call("note", what="a"))
+    run = await office.given(scripted(turn)).do(conversation_id="c")
+    assert (run.status, notes.noted) == ("waiting_for_approval", [])
+
+
 async def test_a_tool_without_effect_needs_none(office: Office, scripted: Scripted) -> None:
     turns = [calling(call("read")), calling(call("calculator", expression="1 + 1")), "2"]
     run = await office.given(scripted(*turns), [reading("Add."), *office.tools]).do()
@@ -185,20 +250,16 @@ async def test_a_tool_without_effect_needs_none(office: Office, scripted: Script
 
 
 @pytest.mark.parametrize(
-    ("make", "refusal"),
+    "make",
     [
-        (lambda notes: notes.tool, "nobody can be asked here"),
-        (lambda notes: notes.asking, "Unknown tool"),
+        lambda notes: notes.tool,
+        lambda notes: notes.asking,
     ],
 )
-async def test_where_nobody_can_be_asked_an_effect_after_reading_fails(
-    office: Office,
-    notes: Notes,
-    scripted: Scripted,
-    make: Callable[[Notes], Tool[Scope]],
-    refusal: str,
+async def test_a_part_of_a_research_has_no_tool_with_effects(
+    office: Office, notes: Notes, scripted: Scripted, make: Callable[[Notes], Tool[Scope]]
 ) -> None:
-    """As in a part of a research, which reads a lot and may change nothing."""
+    """It reads a lot, and nobody can be asked there."""
     model = scripted(
         Turn(['{"questions": ["What?"]}']),
         calling(call("read")),
@@ -209,7 +270,8 @@ async def test_where_nobody_can_be_asked_an_effect_after_reading_fails(
     office = office.given(model, [reading("Note this."), make(notes)])
     run = await office.do(agent="research")
     assert (run.status, run.output, notes.noted) == ("completed", "Nothing.", [])
-    assert refusal in str(model.calls[3].messages)
+    assert [tool.name for tool in model.calls[1].parameters.function_tools] == ["read"]
+    assert "Unknown tool" in str(model.calls[3].messages)
 
 
 async def test_a_tool_says_what_it_is_in_its_metadata(notes: Notes) -> None:

@@ -18,7 +18,7 @@ def equipped(office: Office) -> Office:
 
     tools = [
         calculator.TOOL,
-        fetch_page.tool(["docs.example.org"]),
+        fetch_page.tool(fetch_page.Pages(["docs.example.org"])),
         notify.tool(AgentSettings()),
         Tool(search_documents),
     ]

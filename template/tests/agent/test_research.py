@@ -12,8 +12,9 @@ from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.usage import RequestUsage
 
 from app.agent.durable import UNTRUSTED, Scope
+from app.agent.research import Finding
 
-from tests.agent.conftest import Office
+from tests.agent.conftest import Notes, Office, Scripted, call, calling
 from tests.workflows.conftest import until
 
 pytestmark = pytest.mark.anyio
@@ -32,20 +33,27 @@ class Researcher:
         self.looked_up: Counter[str] = Counter()
         self.looking = 0
         self.may_find = asyncio.Event()
+        self.planned: list[str] = []
+        self.fails_for = ""
+        self.told_to_report = ""
 
     def answer(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-        (said,) = (
+        *_, said = (
             str(part.content)
             for message in messages
             for part in message.parts
             if isinstance(part, UserPromptPart)
         )
+        if said == self.fails_for:
+            raise ZeroDivisionError
         wanted = info.model_request_parameters.output_object
         called = len(messages) > 1
         self.asked[f"{wanted.name if wanted else ''} {said[:10]} {called}"] += 1
         if wanted and wanted.name == "Plan":
+            self.planned.append(str(messages))
             return self._say(json.dumps({"questions": QUESTIONS}))
         if wanted and wanted.name == "Report":
+            self.told_to_report = info.instructions or ""
             return self._say(json.dumps({"report": said}))
         if not called:
             return self._answer(ToolCallPart("look_up", {"what": said}))
@@ -88,6 +96,7 @@ def equipped(office: Office, researcher: Researcher) -> Office:
 async def test_questions_are_looked_into_at_once_and_reported_on(
     equipped: Office, researcher: Researcher
 ) -> None:
+    equipped = equipped.given(max_parallel_runs=1)
     run = await equipped.begin("Explain the letters.", agent="research")
     async with equipped.working():
         await until(researcher.are_looking)
@@ -98,12 +107,16 @@ async def test_questions_are_looked_into_at_once_and_reported_on(
         assert f"Asked: {question}\nFound: Found {question}" in run.output
     # A plan, a report, and two answers for each question.
     assert (run.usage.input_tokens, run.usage.output_tokens) == (80, 8)
+    assert (run.usage.requests, run.usage.tool_calls) == (8, 3)
     names = "SELECT name FROM dbos.workflow_status ORDER BY name"
     assert await equipped.column(names) == ["run", "search", "search", "search"]
     events = await equipped.events(run)
     assert [event.id for event in events] == list(range(1, len(events) + 1))
     parts = {event.data["part"] for event in events if event.kind == "step"}
     assert parts == {"plan", "search 1", "search 2", "search 3", "report"}
+    for kind in ("tool.call", "tool.result"):
+        parts = {event.data["part"] for event in events if event.kind == kind}
+        assert parts == {"search 1", "search 2", "search 3"}
     assert [event.data["text"] for event in events if event.kind == "text"] == [run.output]
 
 
@@ -140,15 +153,109 @@ async def test_a_research_that_is_cancelled_ends_its_searches(
     assert set(statuses) == {"CANCELLED"}
 
 
-async def test_a_research_that_takes_too_much_fails(
+async def test_a_search_of_agents_that_are_switched_off_asks_nothing(
+    equipped: Office, researcher: Researcher
+) -> None:
+    run = await equipped.begin("Explain the letters.", agent="research")
+    found = await equipped.given(enabled=False).work.search(str(run.id), 1, "alice", 99, 1, "a?")
+    assert Finding.model_validate(found).answer == "Nothing: Agents were switched off."
+    assert researcher.asked == {}
+
+
+async def test_the_report_is_written_with_what_the_searches_have_taken(
+    equipped: Office, researcher: Researcher
+) -> None:
+    """It has no tools that could be taken away: where its form is one, it still needs that."""
+    researcher.may_find.set()
+    run = await equipped.given(max_steps=4).do("Explain the letters.", agent="research")
+    assert (run.status, run.usage.requests) == ("completed", 8)
+    assert "No more tools" not in researcher.told_to_report
+
+
+async def test_a_search_of_a_run_that_is_over_asks_nothing(
+    equipped: Office, researcher: Researcher
+) -> None:
+    run = await equipped.begin("Explain the letters.", agent="research")
+    await equipped.runs.cancel("alice", run.id)
+    found = await equipped.work.search(str(run.id), 1, "alice", 99, 1, QUESTIONS[0])
+    assert Finding.model_validate(found).answer == "Nothing: The run is over."
+    assert researcher.asked == {}
+
+
+async def test_what_looks_into_a_research_that_is_over_ends_without_a_fault(
+    equipped: Office, researcher: Researcher
+) -> None:
+    await equipped.begin("Explain the letters.", agent="research")
+
+    async def has_ended() -> bool:
+        statuses = await equipped.column("SELECT status FROM dbos.workflow_status")
+        return set(statuses) == {"SUCCESS"}
+
+    async with equipped.working():
+        await until(researcher.are_looking)
+        await equipped.execute("UPDATE agent.runs SET status = 'failed'")
+        researcher.may_find.set()
+        await until(has_ended)
+
+
+async def test_each_search_has_its_share_of_the_tokens_and_the_report_the_rest(
     equipped: Office, researcher: Researcher
 ) -> None:
     researcher.may_find.set()
-    run = await equipped.given(max_tokens=75).do("Explain the letters.", agent="research")
-    assert (run.status, run.error) == (
-        "failed",
-        "It would have taken more than a run may take.",
-    )
+    # A search has 70 of 300 tokens, an answer takes 11.
+    run = await equipped.given(max_tokens=300).do("Explain the letters.", agent="research")
+    assert (run.status, run.usage.input_tokens) == ("completed", 80)
+    # Of 90 it has 21, one less than its two answers take; the report still has enough.
+    run = await equipped.given(max_tokens=90).do("Explain the letters.", agent="research")
+    assert (run.status, run.usage.input_tokens) == ("completed", 80)
+    assert run.output.count("Found: Nothing: It would have taken more") == 3
+    run = await equipped.given(max_tokens=20).do("Explain the letters.", agent="research")
+    assert (run.status, run.error) == ("failed", "It would have taken more than a run may take.")
+
+
+async def test_a_research_that_takes_too_long_fails_and_its_searches_end(
+    equipped: Office, researcher: Researcher
+) -> None:
+    run = await equipped.begin("Explain the letters.", agent="research")
+
+    async def has_ended() -> bool:
+        statuses = await equipped.column("SELECT status FROM dbos.workflow_status")
+        return set(statuses) == {"SUCCESS"}
+
+    async with equipped.given(max_seconds=1).working():
+        await until(has_ended)
+    assert (await equipped.read(run)).error == "It would have taken more than a run may take."
+    assert researcher.looking == 0
+
+
+async def test_a_research_is_a_turn_of_its_conversation(
+    equipped: Office, researcher: Researcher, scripted: Scripted, notes: Notes
+) -> None:
+    researcher.may_find.set()
+    await equipped.do("Explain the letters.", agent="research", conversation_id="c")
+    # What it says comes from what strangers wrote.
+    model = scripted(calling(call("note", what="a")))
+    tools = [*equipped.tools, notes.tool]
+    run = await equipped.given(model, tools).do("Note it.", conversation_id="c")
+    assert (run.status, notes.noted) == ("waiting_for_approval", [])
+    said = str(model.calls[0].messages)
+    assert "Explain the letters." in said
+    assert f"Found {QUESTIONS[0]}" in said
+    await equipped.runs.cancel("alice", run.id)
+
+    await equipped.do("And their order?", agent="research", conversation_id="c")
+    first, second = researcher.planned
+    assert "Explain the letters." in second
+    assert "And their order?" not in first
+
+
+async def test_a_search_that_fails_finds_nothing(equipped: Office, researcher: Researcher) -> None:
+    researcher.may_find.set()
+    researcher.fails_for = QUESTIONS[1]
+    run = await equipped.do("Explain the letters.", agent="research")
+    assert run.status == "completed"
+    assert f"Asked: {QUESTIONS[1]}\nFound: Nothing: Something failed here" in run.output
+    assert f"Found: Found {QUESTIONS[0]}" in run.output
 
 
 async def test_a_plan_that_is_none_fails(office: Office) -> None:

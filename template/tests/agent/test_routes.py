@@ -90,7 +90,7 @@ def test_a_run_is_begun_and_can_be_read(client: TestClient) -> None:
     run = answer.json()
     assert run.keys() == {
         *("id", "agent", "status", "input", "conversation_id", "output", "error"),
-        *("approvals", "usage", "created_at", "ended_at"),
+        *("approvals", "usage", "created_at", "started_at", "ended_at"),
     }
     assert (run["status"], run["agent"], run["conversation_id"]) == ("queued", "assistant", "c")
     assert client.get(f"/v1/runs/{run['id']}").json() == run
@@ -209,9 +209,12 @@ def test_a_service_that_works_does_a_run_from_its_begin_to_its_end(
         assert (asked["tool"], asked["arguments"]) == ("notify", {"message": "Notify people"})
         decision = {"approved": True, "digest": asked["digest"]}
         decide = f"{path}/approvals/{asked['id']}"
-        problem(client.post(decide, json=decision), 404)
+        problem(client.post(decide, json=decision), 403)
         carol = {"Authorization": f"Bearer {CAROLS_KEY}"}
         assert client.get(path, headers=carol).json()["status"] == "waiting_for_approval"
+        assert client.get("/v1/runs", headers=carol).json()["runs"] == []
+        found = client.get("/v1/runs?waiting=true", headers=carol).json()["runs"]
+        assert [each["id"] for each in found] == [run["id"]]
         assert client.post(decide, json=decision, headers=carol).status_code == 200
 
         # It goes on while it is watched, and the stream ends with it.
@@ -228,6 +231,19 @@ def test_a_service_that_works_does_a_run_from_its_begin_to_its_end(
             answer = client.get(f"{path}/events", headers={"Last-Event-ID": str(last)})
             assert events(answer) == found[last:]
         assert events(client.get(f"{path}/events", headers=carol)) == found
+
+
+def test_a_stream_that_has_to_end_before_its_run_ends_clean_and_can_be_read_on(
+    client: TestClient, app: FastAPI, asking: Run
+) -> None:
+    path = f"/v1/runs/{asking.id}/events"
+    app.state.stopping = True
+    found = events(client.get(path))
+    assert [event["kind"] for event in found][-1] == "approval.requested"
+    assert events(client.get(path, headers={"Last-Event-ID": "1"})) == found[1:]
+    app.state.stopping = False
+    app.state.resources.runs.stream_seconds = 0.1
+    assert events(client.get(path)) == found
 
 
 def operations(app: FastAPI) -> list[tuple[str, str]]:

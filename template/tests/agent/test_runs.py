@@ -1,7 +1,6 @@
 """Runs are begun once, are decided on once, and belong to one principal."""
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 from uuid import uuid4
 
@@ -10,16 +9,11 @@ import pytest
 from app.agent.runs import Conflict, Decision, NewRun, digest_of
 from app.agent.store import Run
 
-from app.errors import InvalidRequest, NotFound, TooManyRequests, Unavailable
+from app.errors import Forbidden, InvalidRequest, NotFound, TooManyRequests, Unavailable
 from tests.agent.conftest import Notes, Office, Scripted, call, calling, waiting
-from tests.workflows.conftest import statuses
+from tests.workflows.conftest import outcomes, statuses
 
 pytestmark = pytest.mark.anyio
-
-
-async def outcomes(*asked: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Do all of them at once; return what each returned or raised."""
-    return await asyncio.gather(*asked, return_exceptions=True)
 
 
 async def waiting_run(office: Office, notes: Notes, scripted: Scripted) -> tuple[Office, Run]:
@@ -161,7 +155,7 @@ async def test_what_was_not_decided_in_time_cannot_be_approved(
     office: Office, notes: Notes, scripted: Scripted
 ) -> None:
     office, run = await waiting_run(office, notes, scripted)
-    await office.execute("UPDATE agent.approvals SET expires_at = now() - interval '1 second'")
+    await office.execute("UPDATE agent.runs SET expires_at = now() - interval '1 second'")
     with pytest.raises(Conflict, match="in time"):
         await office.decide(run, True)
     assert (await office.read(run)).status == "waiting_for_approval"
@@ -196,7 +190,7 @@ async def test_where_approvers_are_named_they_alone_decide(
 ) -> None:
     office, run = await waiting_run(office, notes, scripted)
     office = office.given(approvers=["carol"])
-    with pytest.raises(NotFound, match="AGENT__APPROVERS"):
+    with pytest.raises(Forbidden, match="AGENT__APPROVERS"):
         await office.decide(run, True, "alice")
     with pytest.raises(NotFound):
         await office.decide(run, True, "bob")
@@ -208,8 +202,14 @@ async def test_where_approvers_are_named_they_alone_decide(
     ]
     with pytest.raises(NotFound):
         await office.runs.cancel("carol", run.id)
-    assert (await office.decide(run, True, "carol")).status == "queued"
-    assert await office.column("SELECT decided_by FROM agent.approvals") == ["carol"]
+    await office.begin(principal="carol")
+    assert await office.runs.list("carol", waiting=True) == [run]
+    assert await office.runs.list("carol", after=run.id, waiting=True) == []
+    assert await office.runs.list("alice", waiting=True) == [run]
+    assert await office.runs.list("bob", waiting=True) == []
+    decided = await office.decide(run, True, "carol")
+    assert (decided.status, decided.approvals[0].decided_by) == ("queued", "carol")
+    assert await office.runs.list("carol", waiting=True) == []
 
 
 async def test_a_queued_run_is_cancelled_before_it_begins(office: Office) -> None:
@@ -225,9 +225,11 @@ async def test_a_waiting_run_is_cancelled_and_then_cannot_be_decided_on(
     office: Office, notes: Notes, scripted: Scripted
 ) -> None:
     office, run = await waiting_run(office, notes, scripted)
-    await office.runs.cancel("alice", run.id)
+    cancelled = await office.runs.cancel("alice", run.id)
+    assert [approval.status for approval in cancelled.approvals] == ["cancelled"]
+    decision = Decision(approved=True, digest=cancelled.approvals[0].digest)
     with pytest.raises(Conflict, match="any more"):
-        await office.decide(run, True)
+        await office.runs.decide("alice", run.id, cancelled.approvals[0].id, decision)
     assert (await office.kinds(run))[-1] == "run.cancelled"
     assert notes.noted == []
 
@@ -245,7 +247,7 @@ async def test_tidying_denies_what_nobody_decided(
     office, run = await waiting_run(office, notes, scripted)
     await office.runs.tidy()
     assert await office.read(run) == run
-    await office.execute("UPDATE agent.approvals SET expires_at = now() - interval '1 second'")
+    await office.execute("UPDATE agent.runs SET expires_at = now() - interval '1 second'")
     await outcomes(*(office.runs.tidy() for _ in range(3)))
     late = await office.read(run)
     assert (late.status, late.approvals[0].status) == ("queued", "expired")
@@ -255,6 +257,7 @@ async def test_tidying_denies_what_nobody_decided(
 async def test_tidying_forgets_what_was_kept_long_enough(office: Office) -> None:
     office = office.given(retention_days=3)
     old = await office.do("What is 1 + 1?", conversation_id="old")
+    await office.do("What is 1 + 2?", agent="research")
     await office.execute("UPDATE agent.runs SET ended_at = ended_at - interval '73 hours'")
     await office.execute(
         "UPDATE agent.conversations SET updated_at = updated_at - interval '73 hours'"
@@ -266,6 +269,11 @@ async def test_tidying_forgets_what_was_kept_long_enough(office: Office) -> None
     assert {run.id for run in await office.runs.list("alice")} == {new.id, open_run.id}
     assert await office.column("SELECT id FROM agent.conversations") == ["new"]
     assert await office.events(old) == []
+    # Nor does the engine know what was said.
+    kept = {f"run:{run.id}:1" for run in (new, open_run)}
+    assert (await statuses(office.database)).keys() == kept
+    steps = "SELECT DISTINCT workflow_uuid FROM dbos.operation_outputs"
+    assert await office.column(steps) == [f"run:{new.id}:1"]
 
 
 async def test_events_are_read_on_from_any_id(office: Office) -> None:

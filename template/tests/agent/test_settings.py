@@ -43,6 +43,14 @@ def test_what_is_wrong_is_named(refusal: Callable[[str, str], str], name: str, v
     assert name in refusal(name, value)
 
 
+def test_who_approves_in_production_needs_a_key() -> None:
+    agent = AgentSettings(approvers=("carol", "dave"))
+    assert agent.missing_in_production({"alice", "carol"}) == [
+        "a key in SECURITY__API_KEYS for dave, who approves"
+    ]
+    assert AgentSettings().missing_in_production(set()) == []
+
+
 def test_where_to_notify_is_an_address_and_a_secret(
     monkeypatch: pytest.MonkeyPatch, refusal: Callable[[str, str], str]
 ) -> None:

@@ -1,16 +1,19 @@
 """A run uses tools, asks people, keeps its limits, and says why it ended."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic_ai import ModelRetry, Tool
 from pydantic_ai.exceptions import ModelAuthenticationError, ToolFailed, UnexpectedModelBehavior
-from pydantic_ai.messages import ModelMessage, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ToolCallPart, ToolReturnPart
 
 from app.agent.durable import Scope
 from app.agent.runs import Decision
 from app.agent.tools import calculator
 
+from app.errors import BadRequest
 from tests.agent.conftest import (
     Notes,
     Office,
@@ -102,6 +105,19 @@ async def test_what_needs_an_approval_waits_for_it_and_is_then_done_once(
     assert [event.id for event in await office.events(run)] == list(range(1, 9))
 
 
+@pytest.mark.parametrize("limit", [{"max_steps": 2}, {"max_tokens": 100}, {"max_tool_calls": 1}])
+async def test_what_was_approved_is_done_also_where_a_limit_is_near(
+    office: Office, notes: Notes, scripted: Scripted, limit: dict[str, int]
+) -> None:
+    turn = calling(call("note", what="a"), input_tokens=80, output_tokens=5)
+    run = await office.given(scripted(turn), [notes.asking], **limit).do()
+    await office.decide(run, True)
+    last = scripted("Done.")
+    run = await office.given(last, [notes.asking], **limit).go_on(run)
+    assert (run.status, run.output, notes.noted) == ("completed", "Done.", ["a"])
+    assert last.calls[0].parameters.function_tools == []
+
+
 @pytest.mark.parametrize("why", ["denied", "expired"])
 async def test_what_is_not_approved_is_not_done_and_the_model_is_told(
     office: Office, notes: Notes, scripted: Scripted, why: str
@@ -111,7 +127,7 @@ async def test_what_is_not_approved_is_not_done_and_the_model_is_told(
     if why == "denied":
         await office.decide(run, False)
     else:
-        await office.execute("UPDATE agent.approvals SET expires_at = now() - interval '1 second'")
+        await office.execute("UPDATE agent.runs SET expires_at = now() - interval '1 second'")
     model = scripted("I did not.")
     run = await office.given(model).go_on(run)
     assert (run.status, run.approvals[0].status, notes.noted) == ("completed", why, [])
@@ -196,15 +212,16 @@ async def test_seconds_are_limited_also_while_a_tool_works(
     office: Office, notes: Notes, scripted: Scripted
 ) -> None:
     notes.may_end.clear()
-    office = office.given(scripted(calling(call("note", what="a"))), [notes.tool], max_seconds=0.2)
+    office = office.given(scripted(calling(call("note", what="a"))), [notes.tool], max_seconds=1)
     run = await office.do()
     assert (run.status, run.error, notes.noted) == ("failed", TOO_MUCH, [])
 
 
+@pytest.mark.parametrize("ids", [range(5), [0] * 5])
 async def test_the_same_call_is_made_three_times_and_then_refused(
-    office: Office, scripted: Scripted
+    office: Office, scripted: Scripted, ids: Sequence[int]
 ) -> None:
-    turns = [calling(call("read")) for _ in range(5)]
+    turns = [calling(replace(call("read"), tool_call_id=f"call_{id}")) for id in ids]
     model = scripted(*turns, "I give up.")
     run = await office.given(model, [reading("1", "2", "3", "4")]).do()
     assert run.status == "completed"
@@ -246,12 +263,52 @@ async def test_what_a_tool_raises_is_shown_to_nobody(
     assert "hunter2" not in seen
 
 
-async def test_a_tool_that_keeps_asking_for_another_call_fails_the_run(
+async def test_a_tool_that_keeps_asking_for_another_call_ends_no_run(
     office: Office, scripted: Scripted
 ) -> None:
     turns = [calling(call("fail")) for _ in range(3)]
-    run = await office.given(scripted(*turns), [failing(ModelRetry("Again."))]).do()
+    model = scripted(*turns, "It cannot be done.")
+    run = await office.given(model, [failing(ModelRetry("Again."))]).do()
+    assert (run.status, run.output) == ("completed", "It cannot be done.")
+    assert await office.results(run) == ["Again."] * 3
+
+
+async def test_arguments_that_are_never_right_fail_the_run(
+    office: Office, scripted: Scripted
+) -> None:
+    turns = [calling(call("calculator", wrong=number)) for number in range(3)]
+    run = await office.given(scripted(*turns)).do()
     assert (run.status, run.error) == ("failed", "The model gave no answer that can be used.")
+
+
+async def test_an_answer_that_was_cut_off_is_none(office: Office, scripted: Scripted) -> None:
+    run = await office.given(scripted(Turn(["It is"], finish="length"))).do(conversation_id="c")
+    assert (run.status, run.output) == ("failed", "")
+    assert run.error == "The answer was cut off: it is longer than LLM__MAX_OUTPUT_TOKENS."
+    assert await office.column("SELECT id FROM agent.conversations") == []
+
+
+async def test_one_answer_has_no_more_calls_than_a_run_may_have(
+    office: Office, notes: Notes, scripted: Scripted
+) -> None:
+    sums = [call("calculator", expression=f"1 + {number}") for number in range(5)]
+    model = scripted(calling(*sums), "Enough.")
+    run = await office.given(model, max_tool_calls=2).do()
+    assert (run.status, await office.results(run)) == ("completed", ["1", "2"])
+    refused = told(model.calls[-1].messages)[2:]
+    assert ["No more tools can be called" in each for each in refused] == [True] * 3
+    asking = [call("note", what=f"{number}") for number in range(5)]
+    run = await office.given(scripted(calling(*asking)), [notes.asking], max_tool_calls=2).do()
+    assert [approval.arguments["what"] for approval in run.approvals] == ["0", "1"]
+
+
+async def test_of_the_same_calls_of_one_answer_three_are_made(
+    office: Office, scripted: Scripted
+) -> None:
+    sums = [call("calculator", expression="1 + 1")] * 4
+    calls = [replace(each, tool_call_id=f"{number}") for number, each in enumerate(sums)]
+    run = await office.given(scripted(calling(*calls), "2")).do()
+    assert await office.results(run) == ["2", "2", "2"]
 
 
 @pytest.mark.parametrize(
@@ -259,6 +316,7 @@ async def test_a_tool_that_keeps_asking_for_another_call_fails_the_run(
     [
         (ModelAuthenticationError("m", "no"), "The provider refuses this service's key."),
         (UnexpectedModelBehavior("hunter2"), "The model's provider failed."),
+        (BadRequest("It says \0."), "It says \N{REPLACEMENT CHARACTER}."),
         (ZeroDivisionError("hunter2"), "Something failed here; the logs of the worker have it."),
     ],
 )
@@ -271,22 +329,37 @@ async def test_a_model_that_fails_ends_the_run_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    "returned", ["a\0b", "half \ud83d of a pair", float("nan"), ["\0"], {"\0": 1}]
+    "returned",
+    [
+        *("a\0b", "half \ud83d of a pair", float("nan"), ["\0"], {"\0": 1}),
+        *(ToolFailed("\0 \ud83d"), ModelRetry("\0 \ud83d"), BadRequest("\0 \ud83d")),
+    ],
 )
 async def test_what_postgres_cannot_store_ends_no_run(
     office: Office, notes: Notes, scripted: Scripted, returned: Any
 ) -> None:
     def strange() -> Any:
+        if isinstance(returned, Exception):
+            raise returned
         return returned
 
     calls = [call("strange"), call("note", what="a\0b")]
     model = scripted(calling(*calls), "The answer\0.")
     tools = [Tool[Scope](strange), notes.asking]
-    run = await office.given(model, tools).do()
+    run = await office.given(model, tools).do(conversation_id="c")
     await office.decide(run, False)
     run = await office.given(model, tools).go_on(run)
     assert (run.status, run.output) == ("completed", "The answer\N{REPLACEMENT CHARACTER}.")
     assert await office.results(run)
+
+
+async def test_what_the_model_says_that_is_no_text_ends_no_run(
+    office: Office, scripted: Scripted
+) -> None:
+    strange = ToolCallPart("calculator", {"expression": "1 + 1"}, "\0 \ud83d")
+    run = await office.given(scripted(calling(strange), "half \ud83d of a pair")).do()
+    assert (run.status, run.output) == ("completed", "half ? of a pair")
+    assert await office.results(run) == ["2"]
 
 
 async def test_a_run_with_agents_switched_off_meanwhile_ends(

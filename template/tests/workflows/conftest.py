@@ -1,7 +1,7 @@
 """What the tests of workflows share: a queue, and what to wait for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -47,3 +47,8 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):
         while not await condition():  # noqa: ASYNC110 - nobody is told what changes in a database
             await asyncio.sleep(0.02)
+
+
+async def outcomes(*asked: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Do all of them at once; return what each returned or raised."""
+    return await asyncio.gather(*asked, return_exceptions=True)

@@ -4,9 +4,11 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Literal, cast
 from uuid import UUID
+
+from pydantic import ValidationError
 
 from app.agent.runs import Decision, NewRun, Runs
 from app.agent.store import Event
@@ -40,6 +42,11 @@ def _told(event: Event) -> str:
             about = f"{data['tool']} {data['arguments']}"
         case "tool.result":
             about = f"{data['tool']} {data['outcome']}: {data['result']}"
+        case "run.completed":
+            # Its answer was the last text.
+            about = ""
+        case "step":
+            about = ", ".join(f"{name} {value}" for name, value in data.items())
         case _:
             about = " ".join(str(value) for value in data.values())
     return f"{event.id:>3} {event.kind:<18} {' '.join(about.split())}".rstrip()
@@ -51,7 +58,13 @@ def _asked(question: str) -> bool:
 
 async def open_and_do(new: NewRun, principal: str, approves: Ask) -> int:
     """Do a run with the service as its settings open it."""
-    async with open_resources(load_settings()) as resources, resources.worker.working():
+    settings = load_settings()
+    async with AsyncExitStack() as stack:
+        resources = await stack.enter_async_context(open_resources(settings))
+        if settings.worker.in_process:
+            await stack.enter_async_context(resources.worker.working())
+        else:
+            print("WORKER__IN_PROCESS=false: this waits for poe worker.", file=sys.stderr)
         return await do(new, principal, resources.runs, approves)
 
 
@@ -73,9 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         approves = (lambda question: True) if options.yes else _asked
         sys.exit(asyncio.run(open_and_do(new, options.principal, approves)))
+    except ValidationError as error:
+        parser.exit(1, "".join(f"{e['loc'][0]}: {e['msg']}\n" for e in error.errors()))
     except (ServiceError, ValueError) as error:
         parser.exit(1, f"{error.detail if isinstance(error, ServiceError) else error}\n")
-    except (EOFError, KeyboardInterrupt):
+    except EOFError:
+        parser.exit(1, "Nobody is there to ask, so the run waits. --yes approves.\n")
+    except KeyboardInterrupt:
         parser.exit(130)
 
 

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic_ai import Agent, DeferredToolRequests, Tool
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.usage import UsageLimits
 
-from app.agent.durable import UNTRUSTED, DurableModel, Scope, Supervised
+from app.agent.durable import EFFECT, UNTRUSTED, DurableModel, Scope, Supervised
 from app.agent.settings import AgentSettings
 from app.llm.calls import Calls
 from app.llm.prompts import Prompt, Prompts
 
 Out = TypeVar("Out")
+# For a tool that does not say how long it may take.
+_TOOL_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,23 @@ class Agents:
     def assistant(self) -> Agent[Scope, str | DeferredToolRequests]:
         """Return the agent that may ask people."""
         output: Any = [str, DeferredToolRequests]
-        return self._make(self.prompts.get("assistant"), output, self.tools, may_ask=True)
+        return self._make(self.prompts.get("assistant"), output, self.tools)
 
     def searcher(self) -> Agent[Scope, str]:
         """Return one that looks into a part of a question, and changes nothing outside."""
-        safe = [tool for tool in self.tools if not tool.requires_approval]
-        return self._make(self.prompts.get("search"), str, safe, may_ask=False)
+        safe = [
+            t for t in self.tools if not (t.requires_approval or (t.metadata or {}).get(EFFECT))
+        ]
+        return self._make(self.prompts.get("search"), str, safe)
 
     def writer(self, prompt: str, output: type[Out]) -> Agent[Scope, Out]:
         """Return one that writes `output`, and uses no tools."""
-        return self._make(self.prompts.get(prompt), output, (), may_ask=False)
+        return self._make(self.prompts.get(prompt), output, ())
 
     def _make(
-        self, prompt: Prompt, output: type[Out], tools: Sequence[Tool[Scope]], *, may_ask: bool
+        self, prompt: Prompt, output: type[Out], tools: Sequence[Tool[Scope]]
     ) -> Agent[Scope, Out]:
-        untrusted = frozenset(t.name for t in tools if (t.metadata or {}).get(UNTRUSTED))
+        trusted = frozenset(t.name for t in tools if not (t.metadata or {}).get(UNTRUSTED))
         return Agent(
             DurableModel(self.calls, prompt),
             name=prompt.name,
@@ -62,8 +66,12 @@ class Agents:
             output_type=output,
             instructions=prompt.render(),
             tools=tools,
+            tool_timeout=_TOOL_SECONDS,
             # What comes later is nearer to the tools, and inside of their steps.
-            capabilities=[Supervised(self.settings, untrusted, may_ask), *self.capabilities],
+            capabilities=[
+                Supervised(self.settings, trusted, has_tools=bool(tools)),
+                *self.capabilities,
+            ],
             model_settings=self.calls.settings(prompt),
             retries={"tools": 2, "output": 2},
         )

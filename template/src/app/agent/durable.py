@@ -5,6 +5,7 @@ not asked for, or done, again. pydantic-ai's `DBOSDurability` is not used: it ma
 pickles what newer versions then have to read, and binds its steps to one launch of the engine.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +21,7 @@ from pydantic_ai.exceptions import (
     ToolFailedError,
     ToolRetryError,
 )
-from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart, ToolReturnPart
+from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
 from pydantic_ai.models import ModelRequestContext, ModelRequestParameters
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
@@ -28,12 +29,13 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 from pydantic_ai.usage import RunUsage
 from pydantic_core import to_jsonable_python
 
-from app.agent.conversations import last_turn
+from app.agent.conversations import last_turn, tools_read
 from app.agent.settings import AgentSettings
 from app.agent.store import EventKind, Store, storable
 from app.llm.calls import Calls
 from app.llm.failures import ProviderFailed
 from app.llm.prompts import Prompt
+from app.workflows.patience import patiently
 
 from app.errors import ServiceError
 
@@ -56,7 +58,7 @@ class Scope:
     run_id: str
     leg: int
     principal: str
-    # Tells the agents apart that work on one run, in the keys of their events.
+    # Tells the agents apart that work on one run, in their events and the keys of those.
     part: str = ""
 
     @property
@@ -65,7 +67,9 @@ class Scope:
         return f"{DBOS.workflow_id}:{DBOS.step_id}"
 
     async def emit(self, key: str, kind: EventKind, data: dict[str, Any]) -> None:
-        await self.store.emit(self.run_id, self.leg, f"{self.part}.{key}", kind, data)
+        said = {"part": self.part, **data} if self.part else data
+        known = self.run_id, self.leg, f"{self.part}.{key}", kind, said
+        await patiently(lambda: self.store.emit(*known))
 
 
 async def step(name: str, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -94,7 +98,8 @@ class DurableModel(WrapperModel):
                     response = call.take(await self.wrapped.request(*given))
             except ServiceError as error:
                 return "failed", error.detail
-            return "answered", _RESPONSE.dump_json(response).decode()
+            said = storable(_RESPONSE.dump_python(response, mode="json"))
+            return "answered", json.dumps(said)
 
         outcome, said = await step("model", ask)
         if outcome == "failed":
@@ -115,13 +120,13 @@ class DurableToolset(WrapperToolset[Scope]):
         async def call() -> tuple[str, Any]:
             try:
                 called = super(DurableToolset, self).call_tool(name, tool_args, ctx, tool)
-                return "returned", storable(to_jsonable_python(await called))
+                return "returned", to_jsonable_python(await called)
             except ModelRetry as retry:
                 return "retry", retry.message
             except ToolFailed as failed:
                 return "failed", failed.message
             except ApprovalRequired as required:
-                return "approval", required.metadata
+                return "approval", to_jsonable_python(required.metadata, fallback=str)
             except ServiceError as error:
                 return "failed", error.detail
             except Exception as error:
@@ -129,11 +134,15 @@ class DurableToolset(WrapperToolset[Scope]):
                 _log.warning("a tool failed", tool=name, error=type(error).__name__)
                 return "failed", "The tool failed: go on without it."
 
-        outcome, value = await step(f"tool {name}", call)
+        async def call_and_clean() -> Any:
+            return storable(await call())
+
+        outcome, value = await step(f"tool {name}", call_and_clean)
         match outcome:
             case "returned":
                 return value
-            case "retry":
+            # One time more, and pydantic-ai would end the run.
+            case "retry" if not ctx.last_attempt:
                 raise ModelRetry(value)
             case "approval":
                 raise ApprovalRequired(value)
@@ -142,29 +151,27 @@ class DurableToolset(WrapperToolset[Scope]):
 
 @dataclass
 class Supervised(AbstractCapability[Scope]):
-    """Writes the events, asks for approval, and calls for an answer before a limit is reached.
-
-    `may_ask`: whether somebody can be asked; a tool that needs it fails otherwise.
-    """
+    """Writes the events, asks for approval, and calls for an answer before a limit is reached."""
 
     settings: AgentSettings
-    # The names of the tools that are so.
-    untrusted: frozenset[str]
-    may_ask: bool = True
+    # The tools whose results were not written by strangers; one that is gone may have been another.
+    trusted: frozenset[str]
+    has_tools: bool
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Scope]) -> AbstractToolset[Scope]:
         return DurableToolset(toolset)
 
     def get_instructions(self) -> Callable[[RunContext[Scope]], str | None]:
-        def last_turn(ctx: RunContext[Scope]) -> str | None:
-            return _LAST_TURN if self._is_last_turn(ctx.usage) else None
+        def answer_now(ctx: RunContext[Scope]) -> str | None:
+            return _ANSWER_NOW if self.has_tools and self._is_last_turn(ctx.usage) else None
 
-        return last_turn
+        return answer_now
 
     async def prepare_tools(
         self, ctx: RunContext[Scope], tool_defs: list[ToolDefinition]
     ) -> list[ToolDefinition]:
-        return [] if self._is_last_turn(ctx.usage) else tool_defs
+        # Before its first request a leg makes the calls that were approved.
+        return [] if ctx.run_step and self._is_last_turn(ctx.usage) else tool_defs
 
     async def after_model_request(
         self,
@@ -175,7 +182,7 @@ class Supervised(AbstractCapability[Scope]):
     ) -> ModelResponse:
         usage, scope = response.usage, ctx.deps
         tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-        said = {"step": ctx.usage.requests + 1, "part": scope.part, **tokens}
+        said = {"step": ctx.usage.requests + 1, **tokens}
         await scope.emit(f"{ctx.run_step}.step", "step", said)
         # What the parts of a research write is for one another.
         if response.text and not scope.part:
@@ -192,16 +199,17 @@ class Supervised(AbstractCapability[Scope]):
     ) -> dict[str, Any]:
         # Counted in the messages, so that it comes to the same when the run goes on elsewhere.
         said = [part for message in last_turn(ctx.messages) for part in message.parts]
-        same = [p for p in said if isinstance(p, ToolCallPart) and _says(p) == _says(call)]
-        if len(same) > _MOST_SAME_CALLS:
+        calls = [part for part in said if isinstance(part, ToolCallPart)]
+        # Not every provider numbers them on from one answer to the next: the last one is meant.
+        before = calls[: max(n for n, c in enumerate(calls) if c.tool_call_id == call.tool_call_id)]
+        if len(before) >= self.settings.max_tool_calls:
+            raise ToolFailed("No more tools can be called: answer with what you have.")
+        if sum(_says(c) == _says(call) for c in before) >= _MOST_SAME_CALLS:
             raise ToolFailed("You have called it so before: use what it returned, or answer.")
         # What was read stays read, also in an earlier turn of the conversation.
-        parts = [part for message in ctx.messages for part in message.parts]
-        read = {part.tool_name for part in parts if isinstance(part, ToolReturnPart)}
+        is_trusted = tools_read(ctx.messages) <= self.trusted
         has_effect = (tool_def.metadata or {}).get(EFFECT)
-        if has_effect and read & self.untrusted and not ctx.tool_call_approved:
-            if not self.may_ask:
-                raise ToolFailed("It needs an approval, and nobody can be asked here.")
+        if has_effect and not is_trusted and not ctx.tool_call_approved:
             raise ApprovalRequired({"reason": "The run has read what strangers wrote."})
         return args
 
@@ -238,7 +246,7 @@ class Supervised(AbstractCapability[Scope]):
         )
 
 
-_LAST_TURN: Final = "No more tools can be called. Answer now, with what you have."
+_ANSWER_NOW: Final = "No more tools can be called. Answer now, with what you have."
 
 
 def _says(call: ToolCallPart) -> tuple[str, str]:

@@ -4,36 +4,40 @@ A worked example of a workflow of several steps. It is a plain function: whateve
 it begins again, and each step that was done returns what it returned then.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from dbos import DBOS, EnqueueOptions
 from opentelemetry.context import get_current
 from pydantic import BaseModel, Field
-from pydantic_ai.exceptions import UsageLimitExceeded
+from pydantic_ai.messages import ModelMessage
 from pydantic_ai.usage import RunUsage
 
 from app.agent.assistant import Agents
 from app.agent.durable import Scope
+from app.agent.store import Usage
 from app.workflows.queue import VERSION
 
 SEARCH: Final = "search"
+MOST_QUESTIONS: Final = 4
+# Of a run's tokens; the rest is for the plan and the report.
+_FOR_SEARCHES: Final = 0.7
 Question = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Plan(BaseModel):
     """The questions whose answers together answer the user's."""
 
-    questions: list[Question] = Field(min_length=1, max_length=4)
+    questions: list[Question] = Field(min_length=1, max_length=MOST_QUESTIONS)
 
 
 class Finding(BaseModel):
-    """What was found to one question, and the tokens that it took."""
+    """What was found to one question, and what that took."""
 
     question: str
     answer: str
-    input_tokens: int = 0
-    output_tokens: int = 0
+    usage: Usage
 
 
 class Report(BaseModel):
@@ -42,28 +46,34 @@ class Report(BaseModel):
     report: str = Field(min_length=1)
 
 
-async def research(agents: Agents, scope: Scope, question: str, usage: RunUsage) -> str:
-    """Return a report on `question`; what it takes is added to `usage`."""
-    counted: Any = {"usage": usage, "usage_limits": agents.limits}
+async def research(
+    agents: Agents, scope: Scope, question: str, usage: RunUsage, earlier: Sequence[ModelMessage]
+) -> str:
+    """Return a report on `question`, asked after `earlier`; what it takes is added to `usage`."""
+    # Steps and tool calls are limited for each agent, tokens for all of them.
+    limits = replace(agents.limits, request_limit=None)
+    counted: Any = {"usage": usage, "usage_limits": limits}
     planner, planning = agents.writer("plan", Plan), replace(scope, part="plan")
-    plan: Plan = (await planner.run(question, deps=planning, **counted)).output
+    planned = await planner.run(question, message_history=earlier, deps=planning, **counted)
+    plan: Plan = planned.output
 
     # Each in a workflow of its own: they run at once, and any worker may take them.
+    share = int(_FOR_SEARCHES * agents.settings.max_tokens) // len(plan.questions)
     options: EnqueueOptions = {
         "workflow_name": SEARCH,
         "queue_name": SEARCH,
+        "queue_partition_key": scope.principal,
         "app_version": VERSION,
         "otel_context": get_current(),
     }
-    known = (scope.run_id, scope.leg, scope.principal)
+    known = (scope.run_id, scope.leg, scope.principal, share)
     searches = [
         await DBOS.enqueue_workflow_with_options_async(options, *known, number, each)
         for number, each in enumerate(plan.questions, 1)
     ]
     findings = [Finding.model_validate(await search.get_result()) for search in searches]
     for found in findings:
-        # Steps and tool calls are limited for each agent, tokens for all of them.
-        usage.incr(RunUsage(**found.model_dump(include={"input_tokens", "output_tokens"})))
+        usage.incr(RunUsage(**found.usage.model_dump()))
 
     told = [f"The user asks: {question}"]
     told += [f"Asked: {found.question}\nFound: {found.answer}" for found in findings]
@@ -73,19 +83,9 @@ async def research(agents: Agents, scope: Scope, question: str, usage: RunUsage)
     return written.report
 
 
-async def search(agents: Agents, scope: Scope, question: str) -> Finding:
-    """Look into one question with the tools that need no approval."""
-    usage = RunUsage()
-    try:
-        result = await agents.searcher().run(
-            question, deps=scope, usage=usage, usage_limits=agents.limits
-        )
-        answer = result.output
-    except UsageLimitExceeded:
-        answer = "Nothing: it would have taken too much."
-    return Finding(
-        question=question,
-        answer=answer,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
+async def search(agents: Agents, scope: Scope, question: str, usage: RunUsage) -> str:
+    """Look into one question, with the tools that change nothing; `agents` have its limits."""
+    result = await agents.searcher().run(
+        question, deps=scope, usage=usage, usage_limits=agents.limits
     )
+    return result.output

@@ -1,6 +1,7 @@
 """Runs over HTTP. Whose they are follows from the key, never from the request."""
 
 import json
+import time
 from contextlib import aclosing
 from typing import Annotated, Any, cast
 from uuid import UUID
@@ -42,10 +43,14 @@ async def begin_run(body: NewRun, request: Request, idempotency_key: Key = None)
 
 @router.get("", responses=problems(404))
 async def list_runs(
-    request: Request, limit: Annotated[int, Query(ge=1, le=200)] = 50, after: UUID | None = None
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    after: UUID | None = None,
+    waiting: bool = False,
 ) -> RunList:
-    """List your runs, the newest first."""
-    return RunList(runs=list(await _runs(request).list(_principal(request), limit, after)))
+    """List your runs, the newest first; with `waiting` those that wait, and to approvers all."""
+    found = await _runs(request).list(_principal(request), limit, after, waiting=waiting)
+    return RunList(runs=list(found))
 
 
 @router.get("/{run_id}", responses=problems(404))
@@ -56,14 +61,21 @@ async def read_run(run_id: UUID, request: Request) -> Run:
 
 @router.get("/{run_id}/events", response_class=Response, responses=problems(404) | _STREAM)
 async def read_events(run_id: UUID, request: Request, last_event_id: LastId = 0) -> EventStream:
-    """Stream what happens in a run, up to its end; behind `Last-Event-ID` where that is sent."""
+    """Stream what happens in a run, up to its end; behind `Last-Event-ID` where that is sent.
+
+    A stream that has to end before that is to be asked for again.
+    """
     runs, principal = _runs(request), _principal(request)
+    until = time.monotonic() + runs.stream_seconds
 
     async def produce(write: Write) -> None:
         async with aclosing(runs.events(principal, run_id, last_event_id)) as pages:
             async for events in pages:
                 # Also where there are none yet: a client learns that it is connected.
                 await write(b"".join(map(_event, events)) or b": \n\n")
+                # The client reads on behind the last one: from who is there then, if need be.
+                if not events and (request.app.state.stopping or time.monotonic() > until):
+                    return
 
     return EventStream(produce, _failed)
 

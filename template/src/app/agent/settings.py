@@ -1,5 +1,6 @@
 """Settings of the agent: `AGENT__MAX_STEPS=20` sets `settings.agent.max_steps`."""
 
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import (
@@ -44,3 +45,8 @@ class AgentSettings(BaseModel):
     fetch_hosts: tuple[str, ...] = ()
     # Where `notify` posts to.
     notify_url: Annotated[SecretStr, AfterValidator(_address)] | None = None
+
+    def missing_in_production(self, principals: Collection[str]) -> list[str]:
+        """Say what is not set, and has to be: whoever approves needs a key."""
+        unknown = [name for name in self.approvers if name not in principals]
+        return [f"a key in SECURITY__API_KEYS for {name}, who approves" for name in unknown]

@@ -21,10 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database
 from app.llm.failures import sendable
 
-from app.errors import NotFound
-
 Status = Literal["queued", "running", "waiting_for_approval", "completed", "failed", "cancelled"]
 ENDED: Final = ("completed", "failed", "cancelled")
+Decided = Literal["approved", "denied", "expired", "cancelled"]
 EventKind = Literal[
     "run.started",
     "step",
@@ -52,12 +51,15 @@ class Approval(BaseModel):
     """A tool call that waits for a decision, or had one; whoever decides names the digest."""
 
     id: UUID
+    leg: int
+    call_id: str
     tool: str
     arguments: dict[str, Any]
     digest: str
     reason: str
     expires_at: datetime
-    status: Literal["waiting", "approved", "denied", "expired"]
+    status: Decided | Literal["waiting"] = "waiting"
+    decided_by: str | None = None
 
 
 class Usage(BaseModel):
@@ -80,17 +82,26 @@ class Run(BaseModel):
     approvals: list[Approval]
     usage: Usage
     created_at: datetime
+    started_at: datetime | None
     ended_at: datetime | None
 
 
-class Call(BaseModel, frozen=True):
-    """A tool call that somebody has to decide on."""
+def approvals_of(run: Any) -> list[Approval]:
+    """Return the approvals in the row of a run."""
+    return [Approval.model_validate(each) for each in run.approvals]
 
-    call_id: str
-    tool: str
-    arguments: dict[str, Any]
-    digest: str
-    reason: str
+
+def none_waiting(run: Any, status: Decided) -> list[Approval]:
+    """Return them with those that wait having this status."""
+    approvals = approvals_of(run)
+    for approval in approvals:
+        approval.status = status if approval.status == "waiting" else approval.status
+    return approvals
+
+
+def written_approvals(approvals: Sequence[Approval]) -> str:
+    """Return them as the database keeps them."""
+    return _json([approval.model_dump(mode="json") for approval in approvals])
 
 
 class Store:
@@ -114,81 +125,72 @@ class Store:
         values = {"id": run_id, "key": key, "kind": kind, "data": _json(data or {})}
         await connection.execute(text(_ADD_EVENT), values)
 
-    async def emit(
-        self, run_id: str, leg: int, key: str, kind: EventKind, data: dict[str, Any]
-    ) -> None:
-        """Add an event of a leg at work; raise `RunOver` where that leg is over."""
+    @asynccontextmanager
+    async def at_work(self, run_id: str, leg: int) -> AsyncGenerator[tuple[AsyncConnection, Any]]:
+        """Give the same for a leg that is worked on; raise `RunOver` where that is over."""
         async with self.locked(run_id) as (connection, run):
             if run is None or run.status != "running" or run.leg != leg:
                 raise RunOver
+            yield connection, run
+
+    async def emit(
+        self, run_id: str, leg: int, key: str, kind: EventKind, data: dict[str, Any]
+    ) -> None:
+        """Add an event of a leg at work."""
+        async with self.at_work(run_id, leg) as (connection, run):
             await self.add_event(connection, run.id, f"{leg}.{key}", kind, data)
 
-    async def begin(self, run_id: str, leg: int, seconds: float) -> Row[Any] | None:
+    async def begin(self, run_id: str, leg: int) -> Row[Any] | None:
         """Note that a leg is worked on; return the run, or None where that is over."""
         async with self.locked(run_id) as (connection, run):
             if run is None or run.leg != leg or run.status not in ("queued", "running"):
                 return None
             await self.add_event(connection, run.id, "started", "run.started")
-            result = await connection.execute(text(_BEGIN), {"id": run_id, "seconds": seconds})
-            return result.one()
+            return (await connection.execute(text(_BEGIN), {"id": run_id})).one()
 
     async def end(
         self,
         run_id: str,
         leg: int,
-        status: Status,
+        usage: RunUsage,
         *,
-        history: bytes | None = None,
-        usage: RunUsage | None = None,
-        conversation: bytes | None = None,
         output: str = "",
         error: str | None = None,
+        conversation: Sequence[ModelMessage] = (),
     ) -> None:
         """End a run, once, and with it write what its conversation has become."""
-        async with self.locked(run_id) as (connection, run):
-            if run is None or run.status != "running" or run.leg != leg:
-                return
-            values = {"status": status, "output": storable(output), "error": error, "ended": True}
-            await self._settle(connection, run, history, usage, **values)
+        status: Status = "completed" if error is None else "failed"
+        kind: EventKind = "run.completed" if error is None else "run.failed"
+        async with self.at_work(run_id, leg) as (connection, run):
+            values = {"id": run.id, "status": status, "usage": _usage_json(usage)}
+            values |= {"output": storable(output), "error": storable(error)}
+            await connection.execute(text(_END), values)
             if conversation and run.conversation_id:
-                said = {"principal": run.principal, "id": run.conversation_id}
-                await connection.execute(text(_SAY), {**said, "messages": conversation.decode()})
+                values = {"principal": run.principal, "id": run.conversation_id}
+                values["messages"] = written(conversation)
+                await connection.execute(text(_SAY), values)
             said = {"output": output} if error is None else {"error": error}
-            kind: EventKind = "run.completed" if status == "completed" else "run.failed"
             await self.add_event(connection, run.id, "ended", kind, said)
 
     async def wait(
         self,
         run_id: str,
         leg: int,
-        calls: Sequence[Call],
-        seconds: float,
-        history: bytes,
         usage: RunUsage,
+        approvals: Sequence[Approval],
+        history: Sequence[ModelMessage],
     ) -> None:
         """End a leg, and ask for the decisions that the next one needs."""
-        async with self.locked(run_id) as (connection, run):
-            if run is None or run.status != "running" or run.leg != leg:
-                return
-            waiting = {"status": "waiting_for_approval", "output": "", "error": None}
-            await self._settle(connection, run, history, usage, ended=False, **waiting)
-            for call in calls:
-                values = {**call.model_dump(), "arguments": _json(call.arguments)}
-                values |= {"id": run_id, "leg": leg, "seconds": seconds}
-                added = (await connection.execute(text(_ADD_APPROVAL), values)).one()
-                said = {
-                    "approval_id": str(added.id),
-                    "expires_at": added.expires_at.isoformat(),
-                    **call.model_dump(include={"tool", "arguments", "digest", "reason"}),
-                }
-                key = f"{leg}.{call.call_id}.approval"
+        async with self.at_work(run_id, leg) as (connection, run):
+            values: dict[str, Any] = {"usage": _usage_json(usage), "history": written(history)}
+            values |= {"id": run_id, "approvals": written_approvals(approvals)}
+            values["expires_at"] = min(approval.expires_at for approval in approvals)
+            await connection.execute(text(_WAIT), values)
+            for approval in approvals:
+                told = approval.model_dump(mode="json", include=_TOLD)
+                said = {"approval_id": str(approval.id), **told}
+                key = f"{leg}.{approval.call_id}.approval"
                 await self.add_event(connection, run.id, key, "approval.requested", said)
-
-    async def decisions(self, run_id: str, leg: int) -> Sequence[Row[Any]]:
-        """Return what was decided after `leg`."""
-        query = "SELECT * FROM agent.approvals WHERE run_id = :id AND leg = :leg"
-        async with self._database.begin() as connection:
-            return (await connection.execute(text(query), {"id": run_id, "leg": leg})).all()
 
     async def conversation(self, principal: str, name: str) -> list[ModelMessage]:
         """Return what was said in a conversation of the principal's; nothing where it begins."""
@@ -206,37 +208,10 @@ class Store:
             events = [Event(*row) for row in await connection.execute(text(_EVENTS), values)]
         return events, len(events) < _PAGE and status in (None, *ENDED)
 
-    async def read(self, connection: AsyncConnection, run_id: UUID, principal: str | None) -> Run:
-        """Return a run; raise `NotFound` unless it is the principal's. None sees all."""
-        values = {"id": run_id, "principal": principal}
-        rows = await connection.execute(text(f"{_RUNS} AND id = :id"), values)
-        row = rows.mappings().one_or_none()
-        if row is None:
-            raise NotFound(f"There is no run {run_id}.")
-        return Run.model_validate(dict(row))
 
-    async def list(self, principal: str, limit: int, after: UUID | None = None) -> list[Run]:
-        """Return the newest runs, from behind the run `after`."""
-        values = {"principal": principal, "limit": limit, "after": after}
-        behind = "AND (created_at, id) < (SELECT created_at, id FROM agent.runs WHERE id = :after)"
-        query = f"{_RUNS} {behind if after else ''} ORDER BY created_at DESC, id DESC LIMIT :limit"
-        async with self._database.begin() as connection:
-            if after:
-                await self.read(connection, after, principal)
-            rows = await connection.execute(text(query), values)
-            return [Run.model_validate(dict(row)) for row in rows.mappings()]
-
-    async def _settle(
-        self,
-        connection: AsyncConnection,
-        run: Any,
-        history: bytes | None,
-        usage: RunUsage | None,
-        **values: Any,
-    ) -> None:
-        values |= {"id": run.id, "history": history.decode() if history else None}
-        values["usage"] = _usage_json(usage) if usage else None
-        await connection.execute(text(_SETTLE), values)
+def written(messages: Sequence[ModelMessage]) -> str:
+    """Return messages as pydantic-ai writes them."""
+    return ModelMessagesTypeAdapter.dump_json(list(messages)).decode()
 
 
 def storable(value: Any) -> Any:
@@ -258,16 +233,10 @@ def _json(value: Any) -> str:
 
 
 def _usage_json(usage: RunUsage) -> str:
-    kept = {name: getattr(usage, name) for name in Usage.model_fields}
-    return json.dumps(kept)
+    return Usage.model_validate(usage, from_attributes=True).model_dump_json()
 
 
-_RUNS: Final = """
-    SELECT id, agent, status, input, conversation_id, output, error, created_at, ended_at,
-        COALESCE(usage, '{}') AS usage,
-        (SELECT COALESCE(jsonb_agg(to_jsonb(a) ORDER BY a.leg, a.call_id), '[]')
-         FROM agent.approvals a WHERE a.run_id = runs.id) AS approvals
-    FROM agent.runs WHERE (CAST(:principal AS text) IS NULL OR principal = :principal)"""
+_TOLD: Final = {"tool", "arguments", "digest", "reason", "expires_at"}
 _ADD_EVENT: Final = """
     WITH added AS (
         INSERT INTO agent.events (run_id, id, key, kind, data)
@@ -281,21 +250,19 @@ _EVENTS: Final = f"""
     ORDER BY id LIMIT {_PAGE}"""
 _BEGIN: Final = """
     UPDATE agent.runs SET status = 'running', attempts = attempts + 1,
-        deadline = COALESCE(deadline, now() + make_interval(secs => :seconds))
-    WHERE id = :id RETURNING *, EXTRACT(epoch FROM deadline - now())::float AS seconds_left"""
-_SETTLE: Final = """
+        started_at = COALESCE(started_at, now())
+    WHERE id = :id RETURNING *"""
+_END: Final = """
     UPDATE agent.runs SET status = :status, output = :output, error = :error,
-        history = COALESCE(:history, history), usage = COALESCE(CAST(:usage AS jsonb), usage),
-        ended_at = CASE WHEN :ended THEN now() END
+        usage = CAST(:usage AS jsonb), history = NULL, ended_at = now()
+    WHERE id = :id"""
+_WAIT: Final = """
+    UPDATE agent.runs SET status = 'waiting_for_approval', usage = CAST(:usage AS jsonb),
+        history = :history, approvals = approvals || CAST(:approvals AS jsonb),
+        expires_at = :expires_at
     WHERE id = :id"""
 _SAID: Final = "SELECT messages FROM agent.conversations WHERE principal = :principal AND id = :id"
 _SAY: Final = """
     INSERT INTO agent.conversations (principal, id, messages)
     VALUES (:principal, :id, :messages)
     ON CONFLICT (principal, id) DO UPDATE SET messages = :messages, updated_at = now()"""
-_ADD_APPROVAL: Final = """
-    INSERT INTO agent.approvals
-        (run_id, leg, call_id, tool, arguments, digest, reason, expires_at)
-    VALUES (:id, :leg, :call_id, :tool, CAST(:arguments AS jsonb), :digest, :reason,
-        now() + make_interval(secs => :seconds))
-    RETURNING id, expires_at"""

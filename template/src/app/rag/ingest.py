@@ -20,9 +20,10 @@ from app.rag.parse import UnreadableDocument, parse
 from app.rag.settings import RAGSettings
 from app.rag.split import SPLITTER, split
 from app.rag.store import Store, Version
+from app.workflows.patience import patiently
 from app.workflows.worker import Workflow
 
-from app.errors import ServiceError, Unavailable
+from app.errors import ServiceError
 
 T = TypeVar("T")
 _log = structlog.stdlib.get_logger("app.rag")
@@ -70,7 +71,7 @@ class Ingestion:
     async def run(self, document_id: str, number: int) -> None:
         """Ingest one version; note the reason where that cannot be done."""
         version = Version(document_id, number)
-        attempts = await _patiently(lambda: self._store.begin(version))
+        attempts = await patiently(lambda: self._store.begin(version))
         if attempts is None:
             return
         try:
@@ -86,9 +87,9 @@ class Ingestion:
         except (UnreadableDocument, ServiceError, dbos.DBOSMaxStepRetriesExceeded) as error:
             reason = _reason(error)
             _log.warning("document failed", document_id=document_id, reason=reason)
-            await _patiently(lambda: self._store.fail(version, reason))
+            await patiently(lambda: self._store.fail(version, reason))
         except Exception:
-            await _patiently(lambda: self._store.fail(version, _UNKNOWN))
+            await patiently(lambda: self._store.fail(version, _UNKNOWN))
             raise
 
     async def rebuild(self, progress: Callable[[int], object]) -> Generation:
@@ -124,7 +125,7 @@ class Ingestion:
 
     async def _split(self, version: Version) -> tuple[Generation, int]:
         # With another model in the settings than in the index it waits until they fit again.
-        generation = await _patiently(self._index.current, OtherIndex)
+        generation = await patiently(self._index.current, OtherIndex)
         whole = await self._store.text(version)
         return generation, await self._stage(version, generation, whole)
 
@@ -141,17 +142,6 @@ class Ingestion:
             vectors = await self._embeddings.documents([piece.text for piece in pieces])
         positions = [piece.position for piece in pieces]
         await self._store.save_vectors(version, generation, positions, vectors)
-
-
-async def _patiently(
-    call: Callable[[], Awaitable[T]], obstacle: type[Unavailable] = Unavailable
-) -> T:
-    """Call until it is possible; without a database the whole worker is stopped meanwhile."""
-    while True:
-        try:
-            return await call()
-        except obstacle:
-            await asyncio.sleep(1)
 
 
 def _reason(error: Exception) -> str:

@@ -96,6 +96,7 @@ export function shortened(text, length = 100) {
 const MOST_FAILURES = 8;
 const LONG_MS = 5_000;
 const LOOK_MS = 100;
+const RECONNECT_MS = 500;
 
 // Take in events up to the end; where the connection breaks off, go on behind the last of them.
 export async function follow(view) {
@@ -116,6 +117,9 @@ export async function follow(view) {
         take(view, name, told);
         if (ENDED.includes(AFTER[name])) return;
       }
+      // It may end before the run does, where the service stops, for example.
+      await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+      if (signal.aborted) return;
     } catch (error) {
       if (error.name === "AbortError") return;
       // What stands in between may end what takes long, and that is no failure.
@@ -205,14 +209,18 @@ function showText(view, { text }) {
   view.body.replaceChildren(markdown(text));
 }
 
-function showCall(view, { call_id: id, tool, arguments: given }) {
+function showCall(view, { part, call_id: id, tool, arguments: given }) {
   const details = toolDetails(tool, given, "running");
-  append(view, details);
-  view.calls.push({ id, tool, details });
+  // Once it is approved, a call is begun a second time.
+  const at = view.calls.findIndex((each) => each.id === id && each.part === part);
+  if (at < 0) append(view, details);
+  else view.calls.splice(at, 1)[0].details.replaceWith(details);
+  view.calls.push({ part, id, details });
 }
 
-function showResult(view, { call_id: id, tool, outcome, result }) {
-  const at = view.calls.findIndex((each) => each.id === id && each.tool === tool);
+function showResult(view, { part, call_id: id, outcome, result }) {
+  // Parts of a research work at once, and each counts its own calls.
+  const at = view.calls.findIndex((each) => each.id === id && each.part === part);
   if (at < 0) return;
   const [{ details }] = view.calls.splice(at, 1);
   mark(details, outcome, outcome === "succeeded" ? "ok" : "invalid");
@@ -328,7 +336,7 @@ function settle(view, id, status) {
   if (!asked?.isWaiting || (status === "waiting" && !isOver)) return;
   const { card, item, told } = asked;
   const held = card.contains(document.activeElement);
-  const word = status === "waiting" ? "not decided" : status;
+  const word = status === "waiting" ? "cancelled" : status;
   asked.isWaiting = false;
   item.replaceChildren(
     toolDetails(told.tool, told.arguments, word, status === "approved" ? "ok" : ""),

@@ -58,10 +58,11 @@ class Queue:
         await client.cancel_workflows_async(list(workflow_ids), cancel_children=True)
 
     async def remove(self, *workflow_ids: str) -> None:
-        """Cancel what still runs of these, and forget that they ever were."""
-        client = await self._open()
-        await client.cancel_workflows_async(list(workflow_ids))
-        await client.delete_workflows_async(list(workflow_ids))
+        """Cancel what still runs of these, and forget that they, and what they began, ever were."""
+        if workflow_ids:
+            client = await self._open()
+            await client.cancel_workflows_async(list(workflow_ids), cancel_children=True)
+            await client.delete_workflows_async(list(workflow_ids), delete_children=True)
 
     def close(self) -> None:
         """Close the engine's own connections."""

@@ -110,7 +110,7 @@ class Worker:
                 while not _is_cancelled():
                     await presence.recover()
                     for chore in self._chores:
-                        await chore()
+                        await _do(chore)
                     await asyncio.sleep(self._settings.recover_seconds)
             finally:
                 await self._stop()
@@ -158,6 +158,16 @@ class Worker:
         # What was still running may have put them back.
         loop.set_default_executor(threads)
         await stopping
+
+
+async def _do(chore: Callable[[], Awaitable[object]]) -> None:
+    """Do a chore; what is wrong with one stops no workflow."""
+    try:
+        await chore()
+    except (ServiceError, DBAPIError):
+        raise
+    except Exception:
+        _log.exception("a chore failed")
 
 
 def _is_cancelled() -> bool:

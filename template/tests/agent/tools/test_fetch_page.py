@@ -13,6 +13,8 @@ from app.agent.durable import UNTRUSTED
 from app.agent.tools import fetch_page
 from app.agent.tools.fetch_page import Pages
 
+from tests.agent.conftest import Office, Scripted
+
 pytestmark = pytest.mark.anyio
 
 PUBLIC = "93.184.216.34"
@@ -227,9 +229,9 @@ async def test_redirects_have_an_end() -> None:
 async def test_of_html_what_people_read_is_read() -> None:
     html = """<!doctype html><html><head><title>T</title><style>p{}</style></head><body>
         <script>steal()</script><p>One   &amp; two.</p><noscript>no</noscript>
-        <template><p>never</p></template></script><p>Three.</p></body></html>"""
+        <template><p>never</p></template></script><p><a href="/3">Three</a>.</p></body></html>"""
     text = await Web(page(html, Content_Type="text/html; charset=utf-8")).fetch()
-    assert text == "T\nOne & two.\nThree."
+    assert text == "One & two.\n\n[Three](/3)."
 
 
 async def test_a_long_page_is_cut() -> None:
@@ -296,11 +298,11 @@ async def test_a_page_without_end_is_left_when_it_has_become_too_large() -> None
 
 
 @pytest.mark.parametrize(
-    "piece", ["<", "<!--", "<a ", "<!", "<?", "&", "<![CDATA[", "</", "<a b='"]
+    "piece", ["<", "<!--", "<a ", "<!", "<?", "&", "<![CDATA[", "</", "<a b='", "<div>", "<ul><li>"]
 )
 async def test_html_that_is_made_to_take_long_does_not(piece: str) -> None:
     started = time.perf_counter()
-    await Web(page(piece * (60_000 // len(piece)), Content_Type="text/html")).fetch()
+    await Web(page(piece * (900_000 // len(piece)), Content_Type="text/html")).fetch()
     assert time.perf_counter() - started < 3
 
 
@@ -331,6 +333,16 @@ async def test_a_name_resolves_to_addresses() -> None:
     assert set(await fetch_page.resolve("127.0.0.1", 443)) == {"127.0.0.1"}
 
 
+@pytest.mark.parametrize("hosts", [(), ("docs.example.org",)])
+async def test_without_hosts_no_model_is_offered_it(
+    office: Office, scripted: Scripted, hosts: tuple[str, ...]
+) -> None:
+    model = scripted("Hello.")
+    await office.given(model, [fetch_page.tool(Pages(hosts))]).do()
+    offered = [tool.name for tool in model.calls[0].parameters.function_tools]
+    assert offered == ["fetch_page"] * len(hosts)
+
+
 def test_what_it_returns_was_written_by_strangers() -> None:
-    tool = fetch_page.tool(HOSTS)
+    tool = fetch_page.tool(fetch_page.Pages(HOSTS))
     assert (tool.name, tool.metadata) == ("fetch_page", {UNTRUSTED: True})

@@ -6,7 +6,8 @@ import pytest
 
 from app.resources import Resources, open_resources
 from app.settings import Settings
-from evals.engine.documents import FOLDER, PRINCIPAL, apart, fill, read
+from evals.engine.database import PRINCIPAL
+from evals.engine.documents import FOLDER, fill, read
 from evals.engine.running import Unanswered
 
 
@@ -41,12 +42,6 @@ async def test_a_document_that_cannot_be_read_is_named(settings: Settings, tmp_p
     async with open_resources(settings) as resources:
         with pytest.raises(Unanswered, match=r"evals/corpus/empty\.md: "):
             await fill(resources, read(tmp_path))
-
-
-def test_they_are_in_a_database_of_their_own() -> None:
-    settings = Settings(_env_file=None, database={"url": "postgresql://elsewhere/service"})
-    assert apart(settings).database.url is None
-    assert apart(settings).database.folder != settings.database.folder
 
 
 def test_there_are_documents() -> None:

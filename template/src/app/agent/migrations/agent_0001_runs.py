@@ -36,16 +36,23 @@ def upgrade() -> None:
             last_event int NOT NULL DEFAULT 0,
             -- Messages up to the end of the leg before, and what they took.
             history text,
-            usage jsonb,
+            usage jsonb NOT NULL DEFAULT '{}',
+            -- Each with its leg; those that are not decided by then count as denied.
+            approvals jsonb NOT NULL DEFAULT '[]',
+            expires_at timestamptz,
             output text NOT NULL DEFAULT '',
             error text,
-            deadline timestamptz,
             created_at timestamptz NOT NULL DEFAULT now(),
+            started_at timestamptz,
             ended_at timestamptz,
             UNIQUE (principal, idempotency_key)
         )""")
     op.execute("CREATE INDEX ON agent.runs (principal, created_at DESC, id DESC)")
     op.execute("CREATE INDEX ON agent.runs (ended_at)")
+    op.execute("CREATE INDEX ON agent.runs (expires_at) WHERE status = 'waiting_for_approval'")
+    op.execute("""
+        CREATE INDEX ON agent.runs (principal)
+        WHERE status IN ('queued', 'running', 'waiting_for_approval')""")
     op.execute("""
         CREATE TABLE agent.events (
             run_id uuid REFERENCES agent.runs ON DELETE CASCADE,
@@ -57,19 +64,3 @@ def upgrade() -> None:
             PRIMARY KEY (run_id, id),
             UNIQUE (run_id, key)
         )""")
-    op.execute("""
-        CREATE TABLE agent.approvals (
-            id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-            run_id uuid NOT NULL REFERENCES agent.runs ON DELETE CASCADE,
-            leg int NOT NULL,
-            call_id text NOT NULL,
-            tool text NOT NULL,
-            arguments jsonb NOT NULL,
-            digest text NOT NULL,
-            reason text NOT NULL,
-            status text NOT NULL DEFAULT 'waiting',
-            decided_by text,
-            expires_at timestamptz NOT NULL,
-            UNIQUE (run_id, leg, call_id)
-        )""")
-    op.execute("CREATE INDEX ON agent.approvals (expires_at) WHERE status = 'waiting'")

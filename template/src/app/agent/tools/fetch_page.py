@@ -6,14 +6,14 @@ name server, and no redirect, leads into the service's own network.
 
 import asyncio
 import codecs
+import re
 import socket
 from collections.abc import Awaitable, Callable, Collection
-from html.parser import HTMLParser
 from ipaddress import ip_address, ip_network
 from typing import Final
 
 import httpx2
-from pydantic_ai import ModelRetry, Tool
+from pydantic_ai import ModelRetry, RunContext, Tool, ToolDefinition
 from pydantic_ai.exceptions import ToolFailed
 
 from app.agent.durable import UNTRUSTED, Scope
@@ -22,21 +22,9 @@ _SECONDS: Final = 15.0
 _MOST_BYTES: Final = 1_000_000
 _MOST_CHARACTERS: Final = 20_000
 _MOST_REDIRECTS: Final = 3
-_HIDDEN: Final = ("script", "style", "noscript", "template")
 _READABLE: Final = ("text/", "application/json", "application/xhtml+xml")
 # Of the codecs that Python has those that pages are written in; some others take very long.
-_CHARSETS: Final = (
-    "utf-",
-    "ascii",
-    "iso8859",
-    "cp",
-    "koi8",
-    "mac",
-    "euc",
-    "shift_jis",
-    "gb",
-    "big5",
-)
+_CHARSETS: Final = re.compile(r"utf-(8|16|32)|ascii|iso8859|cp|koi8|mac|euc|shift_jis|gb|big5")
 # Python calls these global, but they lead to an IPv4 address behind a gateway, or to protocols.
 _NOT_PUBLIC: Final = [
     ip_network(network)
@@ -61,7 +49,7 @@ class Pages:
         transport: httpx2.AsyncBaseTransport | None = None,
         seconds: float = _SECONDS,
     ) -> None:
-        self._hosts = {_name(httpx2.URL(scheme="https", host=host)) for host in hosts}
+        self.hosts = {_name(httpx2.URL(scheme="https", host=host)) for host in hosts}
         self._seconds = seconds
         self._resolve = resolve
         self._transport = transport
@@ -109,8 +97,8 @@ class Pages:
         if url.scheme != "https" or url.port not in (None, 443) or url.userinfo:
             raise ModelRetry("Only addresses that begin with https:// can be read.")
         name = _name(url)
-        if name not in self._hosts:
-            known = ", ".join(sorted(self._hosts)) or "none"
+        if name not in self.hosts:
+            known = ", ".join(sorted(self.hosts)) or "none"
             raise ModelRetry(f"Pages of {name!r} cannot be read here, only of: {known}.")
         addresses = await self._resolve(name, 443)
         if not addresses or not all(map(_is_public, addresses)):
@@ -144,9 +132,12 @@ async def _text(answer: httpx2.Response) -> str:
             raise ToolFailed(f"The page is larger than {_MOST_BYTES} bytes.")
     text = content.decode(_charset(answer), errors="replace")
     if "html" in media_type:
-        reader = _Reader()
-        reader.feed(text)
-        text = "\n".join(" ".join(line.split()) for line in reader.lines if line.strip())
+        # Slow to import, and most processes read none.
+        from html_to_markdown import ConversionOptions, convert
+
+        # Its addresses stay, so that the model can go on to them.
+        options = ConversionOptions(extract_metadata=False, skip_images=True)
+        text = ((await asyncio.to_thread(convert, text, options)).content or "").strip()
     return text[:_MOST_CHARACTERS]
 
 
@@ -155,28 +146,13 @@ def _charset(answer: httpx2.Response) -> str:
         name = codecs.lookup(answer.charset_encoding or "utf-8").name
     except (LookupError, ValueError):
         return "utf-8"
-    return name if name.startswith(_CHARSETS) and name != "utf-7" else "utf-8"
+    return name if _CHARSETS.match(name) else "utf-8"
 
 
-class _Reader(HTMLParser):
-    """Collects what people read of a page."""
+def tool(pages: Pages) -> Tool[Scope]:
+    """Make the tool that reads these pages; without any host, no model is offered it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self._hidden = 0
+    async def offered(ctx: RunContext[Scope], tool: ToolDefinition) -> ToolDefinition | None:
+        return tool if pages.hosts else None
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self._hidden += tag in _HIDDEN
-
-    def handle_endtag(self, tag: str) -> None:
-        self._hidden -= tag in _HIDDEN and self._hidden > 0
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.lines.append(data)
-
-
-def tool(hosts: Collection[str]) -> Tool[Scope]:
-    """Make the tool for these hosts."""
-    return Tool(Pages(hosts).fetch_page, metadata={UNTRUSTED: True}, timeout=_SECONDS + 5)
+    return Tool(pages.fetch_page, prepare=offered, metadata={UNTRUSTED: True}, timeout=_SECONDS + 5)
