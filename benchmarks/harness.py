@@ -23,7 +23,9 @@ from copier import run_copy
 from copier.errors import DirtyLocalWarning
 
 ROOT = Path(__file__).parents[1]
-MINIMAL: dict[str, Any] = dict.fromkeys(("llm", "rag", "agent", "evals", "docker", "ci"), False)
+MINIMAL: dict[str, Any] = dict.fromkeys(
+    ("llm", "rag", "agent", "evals", "monitoring", "docker", "ci"), False
+)
 LLM: dict[str, Any] = {**MINIMAL, "llm": True}
 RAG: dict[str, Any] = {**MINIMAL, "rag": True}
 RAG_AND_LLM: dict[str, Any] = {**LLM, "rag": True}
@@ -52,7 +54,7 @@ def install(project: Path) -> Path:
 def bare(**extra: str) -> dict[str, str]:
     """Return this environment without what would reach a generated project by accident."""
     dropped = {"VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT"}
-    settings = re.compile(r"ENVIRONMENT$|[A-Z]+_API_KEY$|[A-Z]+__")
+    settings = re.compile(r"ENVIRONMENT$|[A-Z]+_API_KEY$|[A-Z]+__|OTEL_")
     kept = {name: v for name, v in os.environ.items() if not settings.match(name)}
     return {**{name: v for name, v in kept.items() if name not in dropped}, **extra}
 

@@ -19,7 +19,7 @@ class Choice(NamedTuple):
     values: tuple[str, ...]
 
 
-CAPABILITIES = ("llm", "rag", "agent", "evals", "docker", "ci")
+CAPABILITIES = ("llm", "rag", "agent", "evals", "monitoring", "docker", "ci")
 CHOICES = {
     "llm_provider": Choice("llm", ("openai", "anthropic", "both")),
     "ci_provider": Choice("ci", ("github", "gitlab")),
@@ -39,6 +39,12 @@ def is_valid(answers: Answers) -> bool:
     return bool(not answers["evals"] or answers["llm"] or answers["rag"])
 
 
+def _is_distinct(answers: Answers) -> bool:
+    """Leave out what says nothing new: monitoring has no file in common with docker and ci."""
+    github = answers.get("ci_provider", "github") == "github"
+    return bool(answers["monitoring"] or (answers["docker"] == answers["ci"] and github))
+
+
 def combinations() -> list[Answers]:
     """Return every combination of the capabilities, and of the choices within those that are on."""
     found: list[Answers] = []
@@ -50,7 +56,7 @@ def combinations() -> list[Answers]:
     return found
 
 
-VALID = [answers for answers in combinations() if is_valid(answers)]
+VALID = [answers for answers in combinations() if is_valid(answers) and _is_distinct(answers)]
 FULL = VALID[0]
 MINIMAL: Answers = dict.fromkeys(CAPABILITIES, False)
 # Each distinct set of src and of tests; test_ownership.py holds that these are all.
@@ -58,6 +64,23 @@ _BARE = [answers for answers in VALID if not any(answers[name] for name in AROUN
 SERVICES = [answers for answers in _BARE if not answers[BESIDE_THE_SERVICE]]
 # The same again, with evals.
 WITH_EVALS = [answers for answers in _BARE if answers[BESIDE_THE_SERVICE]]
+
+
+def _is_proved(answers: Answers) -> bool:
+    """Choose about half of the services with monitoring, and half without.
+
+    It touches the others only where they are put together, and so each with and without it, and
+    with each of the others, is proof enough (test_ownership.py).
+    """
+    others = [name for name in CAPABILITIES if answers[name] and name != "monitoring"]
+    provider = CHOICES["llm_provider"].values.index(str(answers.get("llm_provider", "openai")))
+    if others in ([], ["rag"]) or (others == ["llm", "rag", "agent"] and not provider):
+        return True
+    return answers["monitoring"] is ((len(others) + provider) % 2 == 0)
+
+
+# Those that are installed and tested.
+PROVED = [answers for answers in SERVICES if _is_proved(answers)]
 
 
 def label(answers: Answers) -> str:

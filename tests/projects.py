@@ -36,7 +36,7 @@ UNTRACKED = {
     ".pytest_cache",
 }
 # What a generated service reads from the environment; the developer's own must not leak into it.
-SETTINGS = re.compile(r"ENVIRONMENT$|[A-Z]+_API_KEY$|[A-Z]+__")
+SETTINGS = re.compile(r"ENVIRONMENT$|[A-Z]+_API_KEY$|[A-Z]+__|OTEL_")
 
 
 def tree(root: Path) -> dict[str, tuple[int, bytes]]:

@@ -254,6 +254,13 @@ def test_the_readme_lists_every_question() -> None:
     assert listed == [name for name in questions if not name.startswith("_")]
 
 
+def test_the_page_of_measures_lists_each_metric() -> None:
+    names = (ROOT / "template/src/app/monitoring/names.py").read_text("utf-8")
+    metrics = re.findall(r'"(.+)"', names.partition("# Metrics\n")[2])
+    page = (ROOT / "template/docs/measures.md").read_text("utf-8")
+    assert metrics == re.findall(r"^\| `(\S+)`", page, re.M)
+
+
 def test_every_block_says_what_it_is(render: Render) -> None:
     """So that no command escapes the tests below."""
     shown = [*OURS, *(page for answers in VALID for page in pages(render(answers)))]

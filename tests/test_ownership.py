@@ -18,6 +18,7 @@ from answers import (
     FULL,
     MINIMAL,
     NEEDS,
+    PROVED,
     SERVICES,
     VALID,
     WITH_EVALS,
@@ -60,13 +61,16 @@ def owners(render: Render, full: Answers) -> dict[str, frozenset[str]]:
 def test_a_file_belongs_to_one_capability_or_to_one_pair(full: Answers, render: Render) -> None:
     owned = owners(render, full)
     assert {name for (name, *more) in owned.values() if not more} == set(CAPABILITIES)
-    # Evals of what a pair does are theirs and the pair's.
-    assert {path: names for path, names in owned.items() if len(names - {"evals"}) > 2} == {}
+    # Evals and tests of what a pair does are theirs and the pair's.
+    beside = {"evals", "monitoring"}
+    assert {path: names for path, names in owned.items() if len(names - beside) > 2} == {}
 
 
 def shared(render: Render, full: Answers) -> set[str]:
     """Return the files that go only where both partners of an `or` in the manifest are off."""
-    pairs = [capabilities_in(rule) for rule, _ in manifest() if " or " in rule]
+    # With an `and` they also go with the capability before it, which owns them.
+    rules = [rule for rule, _ in manifest() if " or " in rule and " and " not in rule]
+    pairs = map(capabilities_in, rules)
     return {
         path
         for pair in pairs
@@ -190,7 +194,7 @@ def test_evals_leave_the_service_as_it_is(answers: Answers, render: Render) -> N
     assert len(digests) == 1
 
 
-def test_evals_are_the_same_with_each_provider(render: Render) -> None:
+def test_evals_are_the_same_with_each_provider_and_monitoring(render: Render) -> None:
     """So that only one of them needs to be proved."""
     found: dict[tuple[bool, bool], set[str]] = {}
     for answers in WITH_EVALS:
@@ -210,6 +214,34 @@ def test_a_provider_changes_llm_alone(render: Render) -> None:
         changed = {path for path in one | other if one.get(path) != other.get(path)}
         of_code = {path for path in changed if path.startswith(("src/", "tests/"))}
         assert {path for path in of_code if not re.match(r"(src/app|tests)/llm/", path)} <= together
+
+
+@pytest.mark.parametrize("answers", SERVICES, ids=label)
+def test_monitoring_touches_what_is_put_together_alone(answers: Answers, render: Render) -> None:
+    """So that a service with it proves its parts for the one without, and the other way round."""
+    one, other = (tree(render({**answers, "monitoring": on})) for on in (True, False))
+    changed = {path for path in one | other if one.get(path) != other.get(path)}
+    of_code = {p for p in changed if p.startswith(("src/", "tests/"))}
+    together = {f"src/app/{name}.py" for name in ("main", "resources", "settings")}
+    own = {path for path in of_code if re.match(r"(src/app|tests)/monitoring/", path)}
+    assert of_code - own == together
+
+
+def test_monitoring_and_what_is_around_the_service_have_no_file_in_common(render: Render) -> None:
+    """So that the one needs not be rendered with and without each of the others."""
+    one, other = (tree(render({**FULL, "monitoring": on})) for on in (True, False))
+    changed = {path for path in one | other if one.get(path) != other.get(path)}
+    around = {path for name in AROUND_THE_SERVICE for path in vanished(render, FULL, name)}
+    assert changed & around == set()
+
+
+def test_each_service_is_proved_with_monitoring_or_without() -> None:
+    """And each of the other answers is proved with it and without it."""
+    bare = [{**answers, "monitoring": True} for answers in PROVED]
+    assert all({**answers, "monitoring": True} in bare for answers in SERVICES)
+    for name, value in {(n, v) for answers in SERVICES for n, v in answers.items()}:
+        found = {a["monitoring"] for a in PROVED if a.get(name) == value}
+        assert name == "monitoring" or found == {True, False}, (name, value)
 
 
 def test_no_two_services_are_the_same(render: Render) -> None:

@@ -1,7 +1,7 @@
 """Each distinct service, installed alone from scratch: its types, its tests, and a live request.
 
-`SERVICES` are all there are (test_ownership.py holds that). Each is installed without the others'
-dependencies, so a missing one cannot hide behind them.
+`SERVICES` are all there are, and `PROVED` those that prove the others, too (test_ownership.py holds
+both). Each is installed without the others' dependencies, so a missing one cannot hide behind them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import json
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
-from answers import FULL, SERVICES, WITH_EVALS, Answers, label, without
+from answers import FULL, PROVED, WITH_EVALS, Answers, label, without
 from conftest import Install, Render
 from projects import environment, postgres, python, request, run, serving, tree
 
@@ -36,19 +37,23 @@ LOWEST = next(answers for answers in WITH_EVALS if answers.get("llm_provider") =
 # The own tests of these run below, with what evals add.
 WITH_MORE = [without(FULL, "evals", "docker", "ci"), without(LOWEST, "evals")]
 
-EVERY_SERVICE = _each(SERVICES)
+EVERY_SERVICE = _each(PROVED)
 # A provider changes nothing beyond the tests of llm (test_ownership.py).
 EVERY_OTHER_SERVICE = _each(
     [
         answers
-        for answers in SERVICES
+        for answers in PROVED
         if answers not in WITH_MORE
         and (answers.get("llm_provider", "openai") == "openai" or not _has_more(answers))
     ]
 )
-# They are the same with each provider (test_ownership.py).
+# They are the same with each provider and monitoring (test_ownership.py).
 EVERY_SERVICE_WITH_EVALS = _each(
-    [answers for answers in WITH_EVALS if answers.get("llm_provider", "openai") == "openai"]
+    [
+        answers
+        for answers in WITH_EVALS
+        if answers.get("llm_provider", "openai") == "openai" and answers["monitoring"]
+    ]
 )
 WATCH_IMPORTS = Path(__file__).with_name("watch_imports.py")
 
@@ -138,6 +143,9 @@ def test_a_service_boots_and_answers(answers: Answers, install: Install) -> None
             assert request(f"{address}/v1/search", {"query": "opens"})[0] == 200
         if answers["agent"]:
             assert request(f"{address}/v1/runs", {"input": "What is 6 * 7?"})[0] == 202
+        if answers["monitoring"]:
+            with urlopen(f"{address}/metrics", timeout=30) as metrics:  # noqa: S310 (loopback)
+                assert b"http_server_request_duration_seconds_count" in metrics.read()
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ WORDS = {
     "rag or agent": r"embedded|postgres|database|psycopg|dbos|alembic|sqlalchemy|WORKER__"
     r"|poe (worker|db|migrate)",
     "evals": r"\bevals\b|poe eval\b|scipy",
+    "monitoring": r"monitor|opentelemetry|otlp|otel_|prometheus|\bmetrics?\b|\bspans\b|\btraces\b"
+    r"|trace_id|logfire|langfuse",
     "docker": r"docker|compose\b|container|\bimages?\b|podman|buildah|hadolint",
     "ci": r"github|gitlab|dependabot|renovate|workflow|pipeline|continuous integration"
     r"|(?<!\")\bci\b",
@@ -40,9 +42,18 @@ ALLOWED = {
         r"^(tests/)?evals/(engine|evaluators|__main__|baselines|test_main).*": "as evals may",
         r"^pyproject.*(pydantic-ai-slim\[evals\]|jinja2).*": "likewise",
         r"^docs/evals.*`?\boffline\b.*": "what is asked where no model is",
+        r"^((src/app|tests)/monitoring/|docs/measures).*": "all names stand together",
     },
     "rag": {
         r"^docs/chat-api.*for embeddings.*": "what the API of others has, and this one has not",
+        r"^(src/app/monitoring/(names|metrics)|docs/measures).*": "all names stand together",
+        r"^tests/monitoring/test_traces.*": "and any of them serves as an example",
+    },
+    "monitoring": {
+        r"^pyproject.*opentelemetry-api.*": "whoever else traces a service",
+        r"^(src/app|tests)/(test_)?telemetry.*": "finds the traces in its logs",
+        r"^src/app/(workflows/queue|agent/research).*": "and work in that of its request",
+        r"^(tests/)?evals/.*": "a metric is what a case scores",
     },
     "docker": {
         r"^\.gitlab/.*: +image: .*": "GitLab runs every job in an image",
@@ -52,7 +63,8 @@ ALLOWED = {
     "ci": {
         r"https://github\.com/\S+": "the address of a project that this one uses",
         r"^(src/app|tests)/(workflows|rag|db|agent)/.*": "a workflow of DBOS is work in steps",
-        r"\b(app|tests)[./]workflows\S*|(ingestion|work)\.workflows?": "likewise",
+        r"^((src/app|tests)/monitoring/|docs/measures).*": "likewise",
+        r"\b(app|tests)[./](monitoring[./])?workflows\S*|(ingestion|work)\.workflows?": "likewise",
         r"</?ci\b": "the beginning of a tag that cites",
         r"^(tests/)?evals/.*": "reports are for whatever pipeline reads them",
     },

@@ -27,7 +27,7 @@ def service_with(provider: str | None, *, rag: bool = False, agent: bool = False
         answers
         for answers in SERVICES
         if answers.get("llm_provider") == provider
-        and (answers["rag"], answers["agent"]) == (rag, agent)
+        and (answers["rag"], answers["agent"], answers["monitoring"]) == (rag, agent, True)
     )
     return found
 

@@ -34,7 +34,7 @@ DISTRIBUTIONS = (
 KEY = "a-key-of-the-tests"
 
 
-MINIMAL: Answers = {"llm": False, "rag": False, "agent": False, "evals": False, "ci": False}
+MINIMAL: Answers = dict.fromkeys(("llm", "rag", "agent", "evals", "monitoring", "ci"), False)
 LLM: Answers = {"llm": True, "rag": False, "agent": False, "ci": False}
 RAG: Answers = {"llm": True, "rag": True, "ci": False}
 

@@ -42,7 +42,7 @@ def unknown_settings(model: type[BaseModel]) -> list[str]:
     """
     known = setting_names(model)
     # Behind the name of a dictionary comes a key of it.
-    keyed = tuple(f"{name}__" for name in known)
+    keyed = tuple(f"{name}__" for name in known) + getattr(model, "read_elsewhere", ())
     misspelt = [name for name in os.environ if get_close_matches(name, known, cutoff=0.9)]
     names = dict.fromkeys(name.upper() for name in (*dotenv_values(".env"), *misspelt))
     return [_unknown(n, known) for n in names if n not in known and not n.startswith(keyed)]

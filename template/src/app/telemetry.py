@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, and in each line of a request its id and its principal.
+"""Logs: one JSON object a line, and in each line of a request its id, its principal and its trace.
 
 What people write or read (bodies, query strings) is not logged. An error that nobody expected is,
 with its message, which may repeat a part of it.
@@ -11,6 +11,7 @@ import uuid
 from typing import TextIO
 
 import structlog
+from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +27,7 @@ def configure_logs(level: str, format: str, stream: TextIO | None = None) -> Non
     frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -51,6 +53,13 @@ def configure_logs(level: str, format: str, stream: TextIO | None = None) -> Non
     root.setLevel(level)
     # It logs the whole address of each request it makes.
     logging.getLogger("httpx2").setLevel("WARNING")
+
+
+def _add_trace(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    # Whoever traces this process.
+    if (span := get_current_span().get_span_context()).is_valid:
+        event["trace_id"] = format_trace_id(span.trace_id)
+    return event
 
 
 class RequestLog:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic_ai import Agent, DeferredToolRequests, Tool
+from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.usage import UsageLimits
 
 from app.agent.durable import EFFECT, UNTRUSTED, DurableModel, Scope, Supervised
@@ -25,6 +26,8 @@ class Agents:
     prompts: Prompts
     tools: Sequence[Tool[Scope]]
     settings: AgentSettings
+    # More than those that every agent here has.
+    capabilities: Sequence[AbstractCapability[Scope]] = ()
 
     @property
     def limits(self) -> UsageLimits:
@@ -58,12 +61,17 @@ class Agents:
         trusted = frozenset(t.name for t in tools if not (t.metadata or {}).get(UNTRUSTED))
         return Agent(
             DurableModel(self.calls, prompt),
+            name=prompt.name,
             deps_type=Scope,
             output_type=output,
             instructions=prompt.render(),
             tools=tools,
             tool_timeout=_TOOL_SECONDS,
-            capabilities=[Supervised(self.settings, trusted, has_tools=bool(tools))],
+            # What comes later is nearer to the tools, and inside of their steps.
+            capabilities=[
+                Supervised(self.settings, trusted, has_tools=bool(tools)),
+                *self.capabilities,
+            ],
             model_settings=self.calls.settings(prompt),
             retries={"tools": 2, "output": 2},
         )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from dbos import DBOS, EnqueueOptions
+from opentelemetry.context import get_current
 from pydantic import BaseModel, Field
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.usage import RunUsage
@@ -63,6 +64,7 @@ async def research(
         "queue_name": SEARCH,
         "queue_partition_key": scope.principal,
         "app_version": VERSION,
+        "otel_context": get_current(),
     }
     known = (scope.run_id, scope.leg, scope.principal, share)
     searches = [

@@ -18,6 +18,7 @@ from pydantic_ai.exceptions import UnexpectedModelBehavior, UsageLimitExceeded
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter
 from pydantic_ai.tool_manager import ToolManager
 from pydantic_ai.usage import RunUsage
+from structlog.contextvars import bind_contextvars
 
 from app.agent.assistant import Agents
 from app.agent.conversations import trimmed, turn
@@ -64,9 +65,11 @@ class Work:
 
     async def run(self, run_id: str, leg: int) -> None:
         """Work on a leg of a run until it ends, or needs a decision."""
+        bind_contextvars(feature="agent", run_id=run_id)
         run = await patiently(lambda: self._store.begin(run_id, leg))
         if run is None:
             return
+        bind_contextvars(principal=run.principal)
         usage = RunUsage(**run.usage)
         try:
             self._check_enabled()
@@ -86,6 +89,7 @@ class Work:
         self, run_id: str, leg: int, principal: str, tokens: int, number: int, question: str
     ) -> dict[str, Any]:
         """Look into one question of a research, with at most so many tokens."""
+        bind_contextvars(feature="agent", run_id=run_id, principal=principal)
         scope = Scope(self._store, run_id, leg, principal, part=f"search {number}")
         limits = self._settings.model_copy(update={"max_tokens": tokens})
         usage = RunUsage()

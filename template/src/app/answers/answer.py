@@ -3,12 +3,13 @@
 They are fetched before the model is asked, so no connection to a database waits for it.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Annotated, Any, Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 from pydantic_ai import ModelRequest, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
 from pydantic_ai.messages import ModelResponseStreamEvent
+from structlog.contextvars import bound_contextvars
 
 from app.answers.citations import Reader
 from app.answers.settle import Answer, settle
@@ -18,7 +19,7 @@ from app.llm.chat import Chat, ChatRequest
 from app.llm.failures import sendable
 from app.llm.unshared import unshared
 from app.rag.bodies import Metadata
-from app.rag.retrieve import Passage
+from app.rag.retrieve import Passage, Retrieves
 
 
 class Question(BaseModel, extra="forbid", strict=True):
@@ -28,17 +29,6 @@ class Question(BaseModel, extra="forbid", strict=True):
     filter: Metadata | None = None
     limit: int = Field(8, ge=1, le=50)
     model: str | None = None
-
-
-class Retrieves(Protocol):
-    async def retrieve(
-        self,
-        principal: str,
-        query: str,
-        *,
-        limit: int = 8,
-        filter: Mapping[str, Any] | None = None,
-    ) -> list[Passage]: ...
 
 
 class Answers:
@@ -86,9 +76,10 @@ class Answers:
         """Return the best passages, as many as a model reads here."""
         room = self._chat.room_tokens
         refuse_long(asked.question, room)
-        found = await self._retriever.retrieve(
-            principal, asked.question, limit=asked.limit, filter=asked.filter
-        )
+        with bound_contextvars(feature="answer"):
+            found = await self._retriever.retrieve(
+                principal, asked.question, limit=asked.limit, filter=asked.filter
+            )
         return fitting(found, asked.question, room)
 
 

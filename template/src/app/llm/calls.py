@@ -16,6 +16,7 @@ from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models import Model
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
+from structlog.contextvars import bound_contextvars
 
 from app.llm.failures import ContextLengthExceeded, ProviderFailed, translated
 from app.llm.models import Models
@@ -39,8 +40,7 @@ class Call:
 
     def take(self, response: ModelResponse | None) -> ModelResponse:
         """Note an answer; raise unless the provider said why it ended: nobody else knows that."""
-        details = response.provider_details if response else None
-        if not response or not {"finish_reason", "refusal"} & (details or {}).keys():
+        if not response or not is_whole(response):
             raise ProviderFailed("The model's answer broke off.")
         self.model_name = response.model_name or self.model_name
         self.outcome = response.finish_reason or "stop"
@@ -69,7 +69,8 @@ class Calls:
         call, failure = Call(model.model_name), dict[str, object]()
         started = time.perf_counter()
         try:
-            with translated():
+            # Whatever is noted meanwhile is noted as this prompt's.
+            with translated(), bound_contextvars(prompt=str(prompt)):
                 async with asyncio.timeout(self.deadline_seconds):
                     yield call
         except Exception as error:
@@ -106,6 +107,11 @@ class Calls:
         if tokens > most:
             detail = f"That is about {tokens} tokens, and at most {most} are read here: send less."
             raise ContextLengthExceeded(detail, param=param)
+
+
+def is_whole(response: ModelResponse) -> bool:
+    """Say whether the provider said why the answer ends."""
+    return bool({"finish_reason", "refusal"} & (response.provider_details or {}).keys())
 
 
 def estimated_tokens(texts: Sequence[str]) -> int:

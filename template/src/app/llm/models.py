@@ -80,13 +80,15 @@ async def open_models(
     *,
     deadline_seconds: float,
     offline: Model,
+    around: Callable[[Model], Model] = lambda model: model,
     sleep: Sleep = asyncio.sleep,
 ) -> AsyncGenerator[Models]:
-    """Open the configured models.
+    """Open the configured models; `around` is put around each, inside of retries and fallbacks.
 
     A call is given up that could only be tried again `deadline_seconds` after its start.
     """
     ids = _configured(settings, keys)
+    offline = around(offline)
     if ids == (OFFLINE,):
         yield Models({OFFLINE: offline}, {})
         return
@@ -101,7 +103,7 @@ async def open_models(
             base_url = settings.base_url if provider == provider_of(ids[0]) else None
             model = _module(provider).build(kind, name, secret, base_url and str(base_url), http)
             clients[provider] = model.client
-            built[model_id] = ConcurrencyLimitedModel(model, limiter)
+            built[model_id] = ConcurrencyLimitedModel(around(model), limiter)
         retrying = partial(
             RetryingModel, settings=settings, deadline_seconds=deadline_seconds, sleep=sleep
         )

@@ -49,10 +49,18 @@ class Embeddings:
     sleep: Sleep = asyncio.sleep
     _dimensions: int | None = field(default=None, init=False)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.embedding_model, OfflineEmbedding):
+            self._dimensions = self.embedding_model.dimensions
+
     @property
     def model(self) -> str:
         """The identity to store beside vectors; where the model is served is no part of it."""
         return f"{self.embedding_model.system}:{self.embedding_model.model_name}"
+
+    def put_around(self, around: Callable[[EmbeddingModel], EmbeddingModel]) -> None:
+        """Put something around the model, such as what counts its tokens."""
+        self.embedding_model = around(self.embedding_model)
 
     async def documents(self, texts: Sequence[str]) -> list[Vector]:
         """Return the vectors of texts that are to be found, in their order."""
@@ -67,8 +75,6 @@ class Embeddings:
 
     async def dimensions(self) -> int:
         """Return the length of each vector; a provider's model is asked for one, once."""
-        if isinstance(self.embedding_model, OfflineEmbedding):
-            return self.embedding_model.dimensions
         if self._dimensions is None:
             self._dimensions = len(await self.query("word"))
         return self._dimensions

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from dbos import DBOS, StepOptions
 from dbos import error as dbos
+from structlog.contextvars import bound_contextvars
 
 from app.rag.documents import INGEST
 from app.rag.embed import Embeddings
@@ -137,7 +138,8 @@ class Ingestion:
 
     async def _embed(self, version: Version, generation: Generation, start: int) -> None:
         pieces = await self._store.staged(version, generation, start, self._batch_size)
-        vectors = await self._embeddings.documents([piece.text for piece in pieces])
+        with bound_contextvars(feature="ingest"):
+            vectors = await self._embeddings.documents([piece.text for piece in pieces])
         positions = [piece.position for piece in pieces]
         await self._store.save_vectors(version, generation, positions, vectors)
 

@@ -6,7 +6,7 @@ ranks are comparable across methods, scores are not.
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydantic import BaseModel
 from sqlalchemy import text
@@ -38,6 +38,19 @@ class Passage(BaseModel, frozen=True):
     score: float
     meaning: float | None
     words: float | None
+
+
+class Retrieves(Protocol):
+    """What searches, for whoever is given it."""
+
+    async def retrieve(
+        self,
+        principal: str,
+        query: str,
+        *,
+        limit: int = 8,
+        filter: Mapping[str, Any] | None = None,
+    ) -> list[Passage]: ...
 
 
 class Retriever:

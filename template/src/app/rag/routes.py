@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
+from structlog.contextvars import bound_contextvars
 
 from app.rag.bodies import DocumentBody, SearchBody, UploadBody
 from app.rag.documents import NewDocument, StoredDocument
@@ -98,9 +99,10 @@ async def delete_document(document_id: UUID, request: Request) -> None:
 @router.post("/search", responses=problems(502))
 async def search(body: SearchBody, request: Request) -> SearchResults:
     """Find passages of your documents, by meaning and by words."""
-    found = await _resources(request).retriever.retrieve(
-        request.state.principal, body.query, limit=body.limit, filter=body.filter
-    )
+    with bound_contextvars(feature="search"):
+        found = await _resources(request).retriever.retrieve(
+            request.state.principal, body.query, limit=body.limit, filter=body.filter
+        )
     return SearchResults(results=found)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from dbos import DBOSClient, EnqueueOptions
+from opentelemetry.context import get_current
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
@@ -44,6 +45,8 @@ class Queue:
             "queue_name": workflow,
             "workflow_id": workflow_id,
             "app_version": VERSION,
+            # Nothing is noted where nobody traces.
+            "otel_context": get_current(),
         }
         if partition is not None:
             options["queue_partition_key"] = partition

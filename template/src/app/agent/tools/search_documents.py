@@ -1,23 +1,15 @@
 """Search the documents of whoever began the run."""
 
-from typing import Any, Protocol
-
 from pydantic import BaseModel
 from pydantic_ai import RunContext, Tool
 
 from app.agent.durable import UNTRUSTED, Scope
-from app.rag.retrieve import Passage
+from app.rag.retrieve import Retrieves
 
 
 class Found(BaseModel):
     title: str
     text: str
-
-
-class Retrieves(Protocol):
-    async def retrieve(
-        self, principal: str, query: str, *, limit: int = 8, filter: Any = None
-    ) -> list[Passage]: ...
 
 
 def tool(retriever: Retrieves) -> Tool[Scope]:

@@ -1,0 +1,19 @@
+"""What is taken out of a text before it may be in a trace: the one place, and yours to change."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+Redact = Callable[[str], str]
+_SECRETS: Final = re.compile(
+    r"(?P<email>[\w.+-]+@[\w-]+\.[\w.-]+)"
+    # Keys and tokens: one long word of letters and digits, both of them.
+    r"|(?P<key>\b(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{24,})"
+    # Cards, accounts, telephones: eight digits and more, however they are grouped.
+    r"|(?P<number>\b[A-Z]{0,2}\+?\d(?:[ ./-]?\d){7,})"
+)
+
+
+def redact(text: str) -> str:
+    """Replace what identifies people, and what opens doors."""
+    return _SECRETS.sub(lambda found: f"[{found.lastgroup}]", text)

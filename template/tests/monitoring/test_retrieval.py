@@ -1,0 +1,116 @@
+"""Searches and embeddings, of requests and of work."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic_ai.exceptions import ModelServerError
+
+from app.monitoring import names
+from app.monitoring.retrieval import MonitoredEmbedding, MonitoredRetriever
+from app.monitoring.traces import Monitor
+
+from app.errors import Unavailable
+from app.main import create_app
+from app.settings import SecuritySettings, Settings
+from tests.conftest import KEY
+from tests.monitoring.conftest import Noted, attributes, opening
+from tests.monitoring.watching import monitor, reading_monitor
+from tests.rag.conftest import Meanings, Rag, rag
+
+__all__ = ["monitor", "rag", "reading_monitor"]
+
+TEXT = "The canary is a dog."
+
+
+class Broken(Meanings):
+    def vectors(self, texts: list[str]) -> list[list[float]]:
+        raise ModelServerError("meanings", "canary")
+
+
+def watching(rag: Rag, monitor: Monitor) -> MonitoredRetriever:
+    """Watch the parts, as `open_resources` does."""
+    rag.embeddings.put_around(lambda model: MonitoredEmbedding(model, monitor))
+    return MonitoredRetriever(rag.retriever, monitor)
+
+
+@pytest.mark.anyio
+async def test_a_search_is_noted_with_its_embedding(
+    rag: Rag, monitor: Monitor, noted: Noted
+) -> None:
+    await rag.ready(TEXT)
+    await watching(rag, monitor).retrieve("alice", "canary", limit=3)
+    search, embedding = noted.span("retrieval documents"), noted.span("embeddings meanings")
+    assert noted.parent(embedding) == search.name
+    assert attributes(search) == {
+        names.OPERATION: names.RETRIEVAL,
+        names.DATA_SOURCE: "documents",
+        names.TOP_K: 3,
+        names.FOUND: 1,
+    }
+    assert attributes(embedding)[names.REQUEST_MODEL] == "meanings"
+    assert attributes(embedding)[names.DIMENSIONS] == 3
+    counted = noted.counts(names.OPERATION_DURATION, names.OPERATION)
+    assert counted == {names.RETRIEVAL: 1, names.EMBEDDINGS: 1}
+    assert "canary" not in noted.everything()
+
+
+@pytest.mark.anyio
+async def test_captured_content_is_redacted(
+    rag: Rag, reading_monitor: Monitor, noted: Noted
+) -> None:
+    await rag.ready(TEXT)
+    await watching(rag, reading_monitor).retrieve("alice", "Where is the canary?")
+    noticed = attributes(noted.span("retrieval documents"))
+    assert json.loads(noticed[names.QUERY_TEXT]) == "Where is the [bird]?"
+    (found,) = json.loads(noticed[names.DOCUMENTS])
+    assert found["content"] == "The [bird] is a dog."
+    assert "canary" not in noted.everything()
+
+
+@pytest.mark.anyio
+async def test_what_fails_is_noted_by_its_kind(rag: Rag, monitor: Monitor, noted: Noted) -> None:
+    await rag.ready(TEXT)
+    rag.embeddings.embedding_model = Broken()
+    with pytest.raises(Unavailable):
+        await watching(rag, monitor).retrieve("alice", "canary")
+    errors = {span.name: attributes(span)[names.ERROR] for span in noted.spans}
+    assert errors == {
+        "embeddings meanings": "ModelServerError",
+        "retrieval documents": "Unavailable",
+    }
+    assert "canary" not in noted.everything()
+
+
+@pytest.fixture
+def client(
+    fresh_database: str, noted: Noted, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TestClient]:
+    """A running service that works, and notes what it does."""
+    monkeypatch.setenv("WORKER__IN_PROCESS", "true")
+    monkeypatch.setenv("WORKER__POLL_SECONDS", "0.02")
+    settings = Settings(security=SecuritySettings(api_keys={"alice": KEY}))
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with TestClient(create_app(settings, opening(noted)), headers=headers) as client:
+        yield client
+
+
+def test_a_document_is_taken_in_within_the_trace_of_its_request(
+    client: TestClient, noted: Noted
+) -> None:
+    added = client.post("/v1/documents", json={"title": "Notes", "text": TEXT}).json()
+    deadline = time.monotonic() + 20
+    while client.get(f"/v1/documents/{added['id']}").json()["status"] != "ready":
+        assert time.monotonic() < deadline
+    client.post("/v1/search", json={"query": "canary"})
+    by_feature = {
+        attributes(span)[names.FEATURE]: noted.parent(span)
+        for span in noted.spans
+        if span.name.startswith("embeddings")
+    }
+    assert by_feature == {"ingest": "invoke_workflow ingest", "search": "retrieval documents"}
+    assert noted.parent(noted.span("invoke_workflow ingest")) == "POST /v1/documents"
+    assert noted.parent(noted.span("retrieval documents")) == "POST /v1/search"
+    assert "canary" not in noted.everything()
