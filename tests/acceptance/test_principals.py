@@ -36,6 +36,7 @@ CHAT = {"messages": [{"role": "user", "content": QUESTION}]}
 ASKED: dict[tuple[str, str], list[Any]] = {
     ("get", "/health/live"): [None],
     ("get", "/health/ready"): [None],
+    ("get", "/metrics"): [None],
     ("get", "/v1/models"): [None],
     ("post", "/v1/chat/completions"): [CHAT, {**CHAT, "stream": True}],
     ("post", "/v1/extract"): [{"text": "A document of mine."}],
