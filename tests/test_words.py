@@ -43,6 +43,7 @@ ALLOWED = {
         r"^pyproject.*(pydantic-ai-slim\[evals\]|jinja2).*": "likewise",
         r"^docs/evals.*`?\boffline\b.*": "what is asked where no model is",
         r"^((src/app|tests)/monitoring/|docs/measures).*": "all names stand together",
+        r"^docs/(langfuse|phoenix).*": "and what reads them is made for models",
     },
     "rag": {
         r"^docs/chat-api.*for embeddings.*": "what the API of others has, and this one has not",
@@ -65,6 +66,8 @@ ALLOWED = {
         r"^(src/app|tests)/(workflows|rag|db|agent)/.*": "a workflow of DBOS is work in steps",
         r"^((src/app|tests)/monitoring/|docs/measures).*": "likewise",
         r"\b(app|tests)[./](monitoring[./])?workflows\S*|(ingestion|work)\.workflows?": "likewise",
+        r"^src/app/resources.*(import Worker, |list\[)Workflow\b": "likewise",
+        r"^docs/collector.*pipelines:": "what goes through a collector",
         r"</?ci\b": "the beginning of a tag that cites",
         r"^(tests/)?evals/.*": "reports are for whatever pipeline reads them",
     },
