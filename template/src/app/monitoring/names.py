@@ -29,6 +29,7 @@ PROMPT_VERSION: Final = "app.prompt.version"
 FEATURE: Final = "app.feature"
 KIND_OF_TOKENS: Final = "gen_ai.token.type"
 ERROR: Final = "error.type"
+ESTIMATED: Final = "app.cost.estimated"
 
 # Attributes of spans
 SERVER: Final = "server.address"
@@ -73,3 +74,8 @@ CACHE_WRITE_USAGE: Final = "gen_ai.client.inference.usage.cache_write.input_toke
 REASONING_USAGE: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
 AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
 TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
+COST: Final = "app.cost"
+UNPRICED: Final = "app.calls.unpriced"
+BUDGET_USED: Final = "app.budget.used"
+BUDGET_REFUSED: Final = "app.budget.refused"
+LEDGER_LOST: Final = "app.ledger.lost"

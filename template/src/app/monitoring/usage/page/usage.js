@@ -54,6 +54,8 @@ function show() {
   $("unpriced").textContent = `The price of ${counted(usage.unpriced_calls)} of these calls is not known: they are in no cost.`;
 
   const all = summed(usage.rows);
+  $("estimated").hidden = !all.estimated_calls;
+  $("estimated").textContent = `Of ${counted(all.estimated_calls)} calls nobody reported what they took, because they broke off: that is estimated.`;
   $("totals").replaceChildren(
     ...Object.entries(MEASURES).map(([name, title]) =>
       element("div", {}, element("dt", {}, title), element("dd", {}, formatOf(name)(all[name])))),
@@ -80,7 +82,7 @@ function show() {
 
 // Return {name, sum, values}, a value a day, of each group; the one with the most first.
 function grouped(rows, group, days, measure) {
-  const byName = Map.groupBy(rows, (row) => row[group] || "(none)");
+  const byName = Map.groupBy(rows, (row) => nameOf(row, group));
   return [...byName]
     .map(([name, own]) => ({
       name,
@@ -88,6 +90,11 @@ function grouped(rows, group, days, measure) {
       values: days.map((day) => summed(own.filter((row) => row.day === day))[measure]),
     }))
     .sort((a, b) => b.sum[measure] - a.sum[measure] || a.name.localeCompare(b.name));
+}
+
+function nameOf(row, group) {
+  const name = row[group] ?? "(none)";
+  return group === "prompt" && row.prompt ? `${name}/${row.prompt_version}` : name;
 }
 
 function stacked(groups, length) {
@@ -98,7 +105,11 @@ function stacked(groups, length) {
 
 function summed(rows) {
   const names = [...COUNTED, "cost_usd", "unpriced_calls"];
-  return Object.fromEntries(names.map((name) => [name, rows.reduce((sum, row) => sum + (row[name] ?? 0), 0)]));
+  const sum = (valueOf) => rows.reduce((sum, row) => sum + (valueOf(row) ?? 0), 0);
+  return {
+    ...Object.fromEntries(names.map((name) => [name, sum((row) => row[name])])),
+    estimated_calls: sum((row) => row.estimated.calls),
+  };
 }
 
 function table(first, rows, all) {
