@@ -8,7 +8,8 @@ from fastapi.testclient import TestClient
 
 from app.monitoring.usage import routes
 
-FILES = {path.name: path.read_text("utf-8") for path in (Path(routes.__file__).parent / "page").glob("*.*")}
+FOLDER = Path(routes.__file__).parent / "page"
+FILES = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.*")}
 PAGE = FILES["usage.html"]
 SCRIPTS = {name: text for name, text in FILES.items() if name.endswith(".js")}
 LOADED = re.findall(r'(?:src|href)="(/[^"]+)"', PAGE)
