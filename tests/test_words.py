@@ -43,10 +43,12 @@ ALLOWED = {
         r"^pyproject.*(pydantic-ai-slim\[evals\]|jinja2).*": "likewise",
         r"^docs/evals.*`?\boffline\b.*": "what is asked where no model is",
         r"^((src/app|tests)/monitoring/|docs/(measures|costs)).*": "all names stand together",
+        r"^docs/(langfuse|phoenix).*": "and what reads them is made for models",
     },
     "rag": {
         r"^docs/chat-api.*for embeddings.*": "what the API of others has, and this one has not",
         r"^(src/app/monitoring/(names|metrics)|docs/measures).*": "all names stand together",
+        r"x-langfuse-ingestion-version\S*": "a name that Langfuse gave",
         r"^tests/monitoring/test_traces.*": "and any of them serves as an example",
     },
     "monitoring": {
@@ -66,6 +68,7 @@ ALLOWED = {
         r"^((src/app|tests)/monitoring/|docs/measures).*": "likewise",
         r"\b(app|tests)[./](monitoring[./])?workflows\S*|(ingestion|work)\.workflows?": "likewise",
         r"\bWorkflow\b": "and its class",
+        r"^docs/collector.*pipelines:": "what goes through a collector",
         r"</?ci\b": "the beginning of a tag that cites",
         r"^(tests/)?evals/.*": "reports are for whatever pipeline reads them",
     },

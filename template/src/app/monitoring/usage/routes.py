@@ -1,20 +1,30 @@
-"""`GET /v1/usage`: what calls of models took and cost, added up."""
+"""`GET /v1/usage`: what calls of models took and cost, added up; and `GET /usage`, which draws it.
+
+The page is open, for it holds nothing: it asks for the key that `/v1/usage` needs.
+"""
 
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Annotated, Final, cast
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BeforeValidator, PlainValidator
 
 from app.monitoring.usage.report import GroupBy, Report
 
 from app.errors import InvalidRequest, problems
+from app.pages import Page
 from app.resources import Resources
 from app.security import NEEDS_KEY
 
 _DAYS: Final = 30
 
+_PAGE: Final = Page(Path(__file__).parent / "page")
+# A browser asks for scripts and styles, too, before anybody could give it a key.
+OPEN_PATHS = ["/usage", "/usage/*"]
+
 router = APIRouter(prefix="/v1", tags=["monitoring"], dependencies=[NEEDS_KEY])
+page = APIRouter(include_in_schema=False)
 
 
 def _moment(given: str) -> date:
@@ -56,3 +66,15 @@ def _time(moment: date, *, is_end: bool = False) -> datetime:
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment + timedelta(days=is_end), time())
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@page.get("/usage")
+async def read_page(request: Request) -> Response:
+    """Show the page."""
+    return await _PAGE.read("usage.html", request.scope)
+
+
+@page.get("/usage/{name}")
+async def read_asset(name: str, request: Request) -> Response:
+    """Give a script or a style of the page."""
+    return await _PAGE.read(name, request.scope)
