@@ -48,6 +48,7 @@ ALLOWED = {
         r"^docs/chat-api.*for embeddings.*": "what the API of others has, and this one has not",
         r"^(src/app/monitoring/(names|metrics)|docs/measures).*": "all names stand together",
         r"^tests/monitoring/test_traces.*": "and any of them serves as an example",
+        r"\bvector\(0\)": "what is zero for Prometheus",
     },
     "monitoring": {
         r"^pyproject.*opentelemetry-api.*": "whoever else traces a service",
@@ -64,6 +65,7 @@ ALLOWED = {
         r"https://github\.com/\S+": "the address of a project that this one uses",
         r"^(src/app|tests)/(workflows|rag|db|agent)/.*": "a workflow of DBOS is work in steps",
         r"^((src/app|tests)/monitoring/|docs/measures).*": "likewise",
+        r"gen_ai_workflow_name": "likewise",
         r"\b(app|tests)[./](monitoring[./])?workflows\S*|(ingestion|work)\.workflows?": "likewise",
         r"</?ci\b": "the beginning of a tag that cites",
         r"^(tests/)?evals/.*": "reports are for whatever pipeline reads them",
