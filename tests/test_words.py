@@ -17,7 +17,7 @@ WORDS = {
     "rag": r"\brag\b|rag_|rag[ -]|embed(?!ded)|retriev|pgvector|citation|\bcite|ingest|poe answer"
     r"|vector|passages?\b|word-?llama",
     "agent": r"app[./]agent|(?<!\w)agent\.md|AGENT__|settings\.agent|poe run\b|v1/runs|the agent\b",
-    "rag or agent": r"embedded|postgres|database|psycopg|dbos|alembic|sqlalchemy|WORKER__"
+    "database": r"embedded|postgres|database|psycopg|dbos|alembic|sqlalchemy|WORKER__"
     r"|poe (worker|db|migrate)",
     "evals": r"\bevals\b|poe eval\b|scipy",
     "monitoring": r"monitor|opentelemetry|otlp|otel_|prometheus|\bmetrics?\b|\bspans\b|\btraces\b"
@@ -83,7 +83,8 @@ ALLOWED = {
 def absent(answers: Answers) -> list[str]:
     """Return the names in WORDS of all that these answers leave out."""
     off = [name for name, value in answers.items() if value is False]
-    off += ["rag or agent"] if not (answers["rag"] or answers["agent"]) else []
+    kept = answers["rag"] or answers["agent"] or (answers["llm"] and answers["monitoring"])
+    off += [] if kept else ["database"]
     other = [
         f"{name}={value}"
         for name, choice in CHOICES.items()
