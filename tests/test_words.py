@@ -50,6 +50,7 @@ ALLOWED = {
         r"^(src/app/monitoring/(names|metrics)|docs/measures).*": "all names stand together",
         r"x-langfuse-ingestion-version\S*": "a name that Langfuse gave",
         r"^tests/monitoring/test_traces.*": "and any of them serves as an example",
+        r"\bvector\(0\)": "what is zero for Prometheus",
     },
     "monitoring": {
         r"^pyproject.*opentelemetry-api.*": "whoever else traces a service",
@@ -66,6 +67,7 @@ ALLOWED = {
         r"https://github\.com/\S+": "the address of a project that this one uses",
         r"^(src/app|tests)/(workflows|rag|db|agent)/.*": "a workflow of DBOS is work in steps",
         r"^((src/app|tests)/monitoring/|docs/measures).*": "likewise",
+        r"gen_ai_workflow_name": "likewise",
         r"\b(app|tests)[./](monitoring[./])?workflows\S*|(ingestion|work)\.workflows?": "likewise",
         r"\bWorkflow\b": "and its class",
         r"^docs/collector.*pipelines:": "what goes through a collector",
