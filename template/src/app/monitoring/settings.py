@@ -1,12 +1,14 @@
 """Settings of monitoring: `MONITORING__CAPTURE_CONTENT=true` sets `settings.monitoring`."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 
 class MonitoringSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Whether traces hold what was written and answered, as `redact.py` leaves it.
+    # Whether what was written and answered is kept, as `redact.py` leaves it.
     capture_content: bool = False
     # Who may read /metrics, by their principals; without names, whoever has a key.
     scrapers: frozenset[str] = frozenset()
+    # How long it is kept what callers got.
+    keep_days: PositiveInt = 90
