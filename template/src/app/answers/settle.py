@@ -4,7 +4,6 @@ It is an answer only as far as its citations hold: where none does, the service 
 so in a sentence of its own.
 """
 
-import uuid
 from typing import Final
 
 from pydantic import BaseModel, Field
@@ -41,14 +40,14 @@ class Answer(BaseModel):
     reading: Reading = Field(Reading(), exclude=True)
 
 
-def settle(reader: Reader, response: ModelResponse | None, model_name: str) -> Answer:
+def settle(id: str, reader: Reader, response: ModelResponse | None, model_name: str) -> Answer:
     """Return the answer that has been read; without passages there was no `response`."""
     call = Call(model_name)
     if response:
         call.take(response)
     cost = call.cost_usd
     return Answer(
-        id=f"answer-{uuid.uuid4().hex}",
+        id=id,
         model=call.model_name,
         answer=reader.text.strip() if reader.supported else ABSTAINED,
         citations=reader.citations if reader.supported else [],

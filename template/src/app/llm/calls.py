@@ -5,8 +5,9 @@ Of the words that are exchanged nothing is logged.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import cast
@@ -123,6 +124,14 @@ class Calls:
         if tokens > most:
             detail = f"That is about {tokens} tokens, and at most {most} are read here: send less."
             raise ContextLengthExceeded(detail, param=param)
+
+
+@contextmanager
+def answering(kind: str) -> Iterator[str]:
+    """Give the id of the answer that the body makes; what is noted meanwhile is noted with it."""
+    id = f"{kind}-{uuid.uuid4().hex}"
+    with bound_contextvars(response_id=id):
+        yield id
 
 
 def is_whole(response: ModelResponse) -> bool:
