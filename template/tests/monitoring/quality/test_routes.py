@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from psycopg.rows import dict_row
 
@@ -17,7 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.conftest import KEY
 from tests.db.callers import bob, problem, settings
-from tests.monitoring.conftest import Noted, attributes, opening
+from tests.monitoring.conftest import Noted, opening
 
 __all__ = ["bob", "settings"]
 
@@ -93,9 +92,7 @@ def test_what_is_wrong_is_scored(
 
 
 @pytest.mark.parametrize("task", ["extract", "classify"])
-def test_a_text_that_is_read_is_scored(
-    client: TestClient, fresh_database: str, task: str
-) -> None:
+def test_a_text_that_is_read_is_scored(client: TestClient, fresh_database: str, task: str) -> None:
     result = client.post(f"/v1/{task}", json={"text": "A canary was charged twice."}).json()
     assert rate(client, result["id"], "down").status_code == 201
     kept = row(fresh_database, result["id"])
@@ -112,13 +109,11 @@ def test_the_last_rating_counts(client: TestClient, noted: Noted, fresh_database
     assert noted.sums(names.FEEDBACK, names.FEATURE) == {"chat": 2}
 
 
-def test_a_comment_is_kept_redacted(
-    client: TestClient, noted: Noted, fresh_database: str
-) -> None:
+def test_a_comment_is_kept_redacted(client: TestClient, noted: Noted, fresh_database: str) -> None:
     id = chat(client)
-    answer = rate(client, id, "down", comment=f"Write to {MAIL}.")
-    assert answer.json()["comment"] == "Write to [email]."
-    assert row(fresh_database, id)["comment"] == "Write to [email]."
+    answer = rate(client, id, "down", comment=f"Write to {MAIL} soon.")
+    assert answer.json()["comment"] == "Write to [email] soon."
+    assert row(fresh_database, id)["comment"] == "Write to [email] soon."
     assert "canary" not in noted.everything()
 
 
@@ -167,11 +162,11 @@ def reading(
 def test_captured_content_is_redacted(
     reading: TestClient, noted: Noted, fresh_database: str
 ) -> None:
-    said = [f"I am {MAIL}.", "Who am I?"]
+    said = [f"I am {MAIL} here.", "Who am I?"]
     messages = [{"role": "user", "content": text} for text in said]
     id = chat(reading, messages=messages)
     rate(reading, id)
     kept = row(fresh_database, id)
-    assert json.loads(kept["request"]) == ["I am [email].", "Who am I?"]
+    assert json.loads(kept["request"]) == ["I am [email] here.", "Who am I?"]
     assert kept["response"].startswith("Offline model:")
     assert "canary" not in str(kept) + noted.everything()

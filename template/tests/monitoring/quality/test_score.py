@@ -8,7 +8,6 @@ from pydantic_ai.messages import ModelResponse, TextPart
 from structlog.contextvars import bound_contextvars
 from structlog.testing import capture_logs
 
-from app.db.engine import Database
 from app.llm.calls import Call
 from app.monitoring import names
 from app.monitoring.quality.responses import Response, Responses

@@ -36,9 +36,7 @@ class ScoredAnswers(Answers):
 
     def _note(self, asked: Question, answer: Answer) -> None:
         with bound_contextvars(response_id=answer.id, prompt=self._prompt):
-            self._quality.note_more(
-                asked.question, answer.answer, answer.model, scores_of(answer)
-            )
+            self._quality.note_more(asked.question, answer.answer, answer.model, scores_of(answer))
 
 
 def scores_of(answer: Answer) -> dict[str, float]:

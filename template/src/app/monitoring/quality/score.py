@@ -56,9 +56,7 @@ class Quality:
             asked, refused = user_texts(call.asked), not scores["refusal"]
             self._add(asked, said, call.model_name, scores, labels, refused)
 
-    def note_more(
-        self, asked: str, said: str, model: str, scores: Mapping[str, float]
-    ) -> None:
+    def note_more(self, asked: str, said: str, model: str, scores: Mapping[str, float]) -> None:
         """Note what else is known of a response, after the call that it came of, if any."""
         with _harmless():
             self._add([asked], said, model, scores, {names.RESPONSE_MODEL: model}, None)
