@@ -26,7 +26,7 @@ def upgrade() -> None:
             scores jsonb NOT NULL,
             rating text CHECK (rating IN ('up', 'down')),
             comment text,
-            -- A unit vector of what was asked.
+            -- What the request is about, as numbers.
             topic real[],
             -- Redacted, and only where content is captured: a JSON list of what the user wrote, a
             -- text a message, and what was answered.

@@ -22,7 +22,7 @@ from app.monitoring.quality.responses import Response, Responses, now
 from app.monitoring.redact import Redact
 from app.monitoring.traces import purpose
 
-# Makes of a text a vector that says what it is about.
+# Says as numbers what a text is about.
 Topic = Callable[[str], Sequence[float]]
 _log: Final = structlog.stdlib.get_logger("app.monitoring")
 
