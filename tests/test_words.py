@@ -42,7 +42,7 @@ ALLOWED = {
         r"^(tests/)?evals/(engine|evaluators|__main__|baselines|test_main).*": "as evals may",
         r"^pyproject.*(pydantic-ai-slim\[evals\]|jinja2).*": "likewise",
         r"^docs/evals.*`?\boffline\b.*": "what is asked where no model is",
-        r"^((src/app|tests)/monitoring/|docs/measures).*": "all names stand together",
+        r"^((src/app|tests)/monitoring/|docs/(measures|costs)).*": "all names stand together",
     },
     "rag": {
         r"^docs/chat-api.*for embeddings.*": "what the API of others has, and this one has not",
@@ -66,6 +66,7 @@ ALLOWED = {
         r"^(src/app|tests)/(workflows|rag|db|agent)/.*": "a workflow of DBOS is work in steps",
         r"^((src/app|tests)/monitoring/|docs/measures).*": "likewise",
         r"\b(app|tests)[./](monitoring[./])?workflows\S*|(ingestion|work)\.workflows?": "likewise",
+        r"\bWorkflow\b": "and its class",
         r"</?ci\b": "the beginning of a tag that cites",
         r"^(tests/)?evals/.*": "reports are for whatever pipeline reads them",
     },

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from app.agent.assistant import Agents
 from app.agent.tools import calculator
@@ -19,6 +21,7 @@ from app.llm.prompts import Prompts
 from app.llm.settings import LLMSettings
 from app.monitoring import names
 from app.monitoring.agents import MonitoredAgent
+from app.monitoring.metered import MeteredModel
 from app.monitoring.models import MonitoredModel
 from app.monitoring.traces import Monitor
 
@@ -28,9 +31,10 @@ from tests.agent.conftest import Notes, Office, call, calling, failing, notes, o
 from tests.conftest import KEY
 from tests.llm.conftest import Scripted, scripted
 from tests.monitoring.conftest import Noted, attributes, opening
+from tests.monitoring.ledgers import Books, Fragile, database
 from tests.monitoring.watching import monitor, reading_monitor
 
-__all__ = ["monitor", "notes", "office", "reading_monitor", "scripted"]
+__all__ = ["database", "monitor", "notes", "office", "reading_monitor", "scripted"]
 
 
 @pytest.fixture
@@ -140,6 +144,30 @@ async def test_what_is_not_done_again_is_not_counted_again(
     assert len(noted.named("execute_tool calculator")) == 1
     ended = [attributes(span).get(names.ERROR) for span in noted.named("execute_tool note")]
     assert ended == ["cancelled", None]
+
+
+class Priced(FunctionModel):
+    """A model whose price is known."""
+
+    system = "openai"
+
+    def __init__(self) -> None:
+        super().__init__(self._fail, model_name="gpt-5")
+
+    def _fail(self, messages: Any, info: AgentInfo) -> ModelResponse:
+        raise AssertionError("it was asked")
+
+
+@pytest.mark.anyio
+async def test_a_run_beyond_a_budget_says_so(
+    office: Office, database: Fragile, monitor: Monitor
+) -> None:
+    books = Books(database, monitor, daily_budgets_usd={"alice": "0.000001"})
+    model = MeteredModel(Priced(), books.metering, 4_096)
+    run = await watched(office, monitor).given(model).do()
+    assert run.status == "failed"
+    assert run.error is not None
+    assert run.error.startswith("Your budget of 0.000001 USD for today is used up")
 
 
 @pytest.mark.anyio

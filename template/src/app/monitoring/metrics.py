@@ -1,9 +1,10 @@
 """What is measured of models, agents, tools and searches; FastAPI measures requests itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Final
 
-from opentelemetry.metrics import Histogram, Meter
+from opentelemetry.metrics import Histogram, Meter, Observation
 from opentelemetry.util.types import AttributeValue
 
 from app.monitoring import names
@@ -58,6 +59,32 @@ class Metrics:
                 names.REASONING_USAGE, "{token}", "Output tokens that nobody is shown"
             ),
         }
+
+        self._cost = meter.create_counter(names.COST, "USD", "What calls have cost")
+        self._unpriced = meter.create_counter(
+            names.UNPRICED, "{call}", "Calls whose price nobody knows"
+        )
+        self.lost = meter.create_counter(names.LEDGER_LOST, "{row}", "Calls not in the ledger")
+        self.refused = meter.create_counter(
+            names.BUDGET_REFUSED, "{call}", "Calls for which no budget was left"
+        )
+        self._meter = meter
+
+    def observe_budget(self, share: Callable[[], float]) -> None:
+        """Show which part of the budget of all is spent or reserved today."""
+        self._meter.create_observable_gauge(
+            names.BUDGET_USED,
+            [lambda _: [Observation(share())]],
+            "1",
+            "Part of the budget of all that is spent or reserved today",
+        )
+
+    def count_cost(self, usd: Decimal | None, labels: Labels, *, estimated: bool) -> None:
+        """Count what a call has cost; None where nobody knows."""
+        if usd is None:
+            self._unpriced.add(1, labels)
+        else:
+            self._cost.add(float(usd), {**labels, names.ESTIMATED: str(estimated).lower()})
 
     def count_tokens(self, used: Mapping[str, int], labels: Labels) -> None:
         """Count tokens, which are given by the names of the attributes that spans have."""

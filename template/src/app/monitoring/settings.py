@@ -1,6 +1,6 @@
 """Settings of monitoring: `MONITORING__CAPTURE_CONTENT=true` sets `settings.monitoring`."""
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict
 
 
 class MonitoringSettings(BaseModel):
@@ -10,5 +10,3 @@ class MonitoringSettings(BaseModel):
     capture_content: bool = False
     # Who may read /metrics, by their principals; without names, whoever has a key.
     scrapers: frozenset[str] = frozenset()
-    # How long it is kept what callers got.
-    keep_days: PositiveInt = 90
