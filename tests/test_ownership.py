@@ -198,7 +198,11 @@ def test_evals_are_the_same_with_each_provider_and_monitoring(render: Render) ->
     for answers in WITH_EVALS:
         if answers["llm"]:
             files = tree(render(answers)).items()
-            evals = [file for file in files if file[0].startswith(("evals/", "tests/evals/"))]
+            evals = [
+                file
+                for file in files
+                if re.match(r"(tests/)?evals/(?!(test_)?harvest\.py)", file[0])
+            ]
             has_database = any(answers[name] for name in ("rag", "agent", "monitoring"))
             others = bool(answers["rag"]), bool(answers["agent"]), has_database
             found.setdefault(others, set()).add(repr(sorted(evals)))
@@ -222,10 +226,12 @@ def test_monitoring_touches_what_is_put_together_alone(answers: Answers, render:
     changed = {path for path in one | other if one.get(path) != other.get(path)}
     of_code = {p for p in changed if p.startswith(("src/", "tests/"))}
     together = {f"src/app/{name}.py" for name in ("main", "resources", "settings")}
-    owned = r"(src/app|tests)/monitoring/"
+    owned = r"(src/app|tests)/monitoring/|src/app/web/feedback\.js|tests/evals/test_harvest\.py"
+    if answers["llm"]:
+        together |= {"src/app/web/index.html"}
     if answers["llm"] and not (answers["rag"] or answers["agent"]):
         # It brings the database, which others prove.
-        owned = r"(src/app|tests)/(monitoring|db|workflows)/|src/app/work\.py"
+        owned += r"|(src/app|tests)/(db|workflows)/|src/app/work\.py"
         together |= {"src/app/__main__.py"}
     own = {path for path in of_code if re.match(owned, path)}
     assert of_code - own == together

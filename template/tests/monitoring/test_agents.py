@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
+from psycopg.rows import dict_row
 from pydantic_ai.messages import ModelResponse
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
@@ -90,6 +92,17 @@ def test_each_leg_of_a_run_belongs_to_the_request_that_asked_for_it(
     assert noted.counts(names.TOOL_DURATION, names.TOOL) == {"calculator": 1, "notify": 1}
     assert noted.counts(names.AGENT_DURATION, names.AGENT)["assistant"] == 2
     assert "canary" not in noted.everything()
+
+
+def test_what_a_run_came_to_is_rated(client: TestClient, fresh_database: str) -> None:
+    run = client.post("/v1/runs", json={"input": "What is 12 * 12, canary?"}).json()
+    reached(client, run["id"], "completed")
+    body = {"response_id": run["id"], "rating": "up"}
+    assert client.post("/v1/feedback", json=body).status_code == 201
+    with psycopg.connect(fresh_database, row_factory=dict_row) as connection:
+        (kept,) = connection.execute("SELECT * FROM monitoring.responses").fetchall()
+    assert (kept["id"], kept["feature"], kept["prompt"]) == (run["id"], "agent", "assistant")
+    assert "canary" not in str(kept)
 
 
 def test_the_searches_of_a_research_belong_to_it(client: TestClient, noted: Noted) -> None:

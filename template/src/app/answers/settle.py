@@ -6,10 +6,10 @@ so in a sentence of its own.
 
 from typing import Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic_ai.messages import ModelResponse
 
-from app.answers.citations import Citation, Reader
+from app.answers.citations import Citation, Reader, Reading
 from app.llm.calls import Call
 from app.llm.failures import sendable
 from app.llm.structured import Usage
@@ -36,6 +36,8 @@ class Answer(BaseModel):
     abstained: bool
     detail: str | None
     usage: Usage
+    # For who measures answers; callers are not told.
+    reading: Reading = Field(Reading(), exclude=True)
 
 
 def settle(id: str, reader: Reader, response: ModelResponse | None, model_name: str) -> Answer:
@@ -52,6 +54,7 @@ def settle(id: str, reader: Reader, response: ModelResponse | None, model_name: 
         unsupported=reader.unsupported,
         abstained=not reader.supported,
         detail=_detail(reader, response),
+        reading=reader.reading,
         usage=Usage(
             input_tokens=call.usage.input_tokens,
             output_tokens=call.usage.output_tokens,

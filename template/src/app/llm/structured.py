@@ -7,7 +7,7 @@ that was cut off is never mended: what is missing in it cannot be told from what
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
-from pydantic_ai import Agent, CallToolsNode
+from pydantic_ai import Agent, CallToolsNode, ModelRequest
 from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.models import Model
 
@@ -68,8 +68,9 @@ class Structured(Generic[R]):
         """Read `text`; raise `ServiceError` where it is too long, or no model answers."""
         model = self._calls.models.get(model_id)
         self._calls.refuse_long([text], param="text")
+        asked = [ModelRequest.user_text_prompt(text)]
         with answering(self._prompt.name) as id:
-            async with self._calls.begin(self._prompt, model) as call:
+            async with self._calls.begin(self._prompt, model, asked) as call:
                 outcome, detail, data = await self._read(text, model, call)
                 call.outcome = outcome
         cost = call.cost_usd

@@ -17,6 +17,7 @@ _FIRST_SECONDS: Final = [
     *(0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 ]
 _TOKENS: Final = [4**n for n in range(14)]
+_SCORES: Final = [n / 10 for n in range(11)]
 
 
 class Metrics:
@@ -41,6 +42,10 @@ class Metrics:
         self.first_chunk = histogram(
             names.TIME_TO_FIRST_CHUNK, "s", _FIRST_SECONDS, "Time until a stream's first chunk"
         )
+        self.scores = histogram(
+            names.EVALUATION_SCORE, "1", _SCORES, "What a check says of answers: 1 good, 0 bad"
+        )
+        self.feedback = meter.create_counter(names.FEEDBACK, "{rating}", "What callers say")
         self._tokens = histogram(names.USAGE, "{token}", _TOKENS, "Tokens of a call")
         # Parts of those: to add them would count them twice.
         self._parts = {

@@ -30,6 +30,8 @@ FEATURE: Final = "app.feature"
 KIND_OF_TOKENS: Final = "gen_ai.token.type"
 ERROR: Final = "error.type"
 ESTIMATED: Final = "app.cost.estimated"
+EVALUATION: Final = "gen_ai.evaluation.name"
+RATING: Final = "app.feedback.rating"
 
 # Attributes of spans
 SERVER: Final = "server.address"
@@ -57,6 +59,12 @@ TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 FOUND: Final = "app.retrieval.found"
 WORKFLOW_ID: Final = "app.workflow.id"
 
+# Events of spans, and their attributes
+EVALUATION_RESULT: Final = "gen_ai.evaluation.result"
+SCORE: Final = "gen_ai.evaluation.score.value"
+SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+ANSWER_ID: Final = "app.response.id"
+
 # Attributes that hold content, where it is captured
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
@@ -74,6 +82,8 @@ CACHE_WRITE_USAGE: Final = "gen_ai.client.inference.usage.cache_write.input_toke
 REASONING_USAGE: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
 AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
 TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
+EVALUATION_SCORE: Final = "app.evaluation.score"
+FEEDBACK: Final = "app.feedback"
 COST: Final = "app.cost"
 UNPRICED: Final = "app.calls.unpriced"
 BUDGET_USED: Final = "app.budget.used"
