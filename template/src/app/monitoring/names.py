@@ -29,6 +29,7 @@ PROMPT_VERSION: Final = "app.prompt.version"
 FEATURE: Final = "app.feature"
 KIND_OF_TOKENS: Final = "gen_ai.token.type"
 ERROR: Final = "error.type"
+DRIFT_MEASURE: Final = "app.drift.measure"
 
 # Attributes of spans
 SERVER: Final = "server.address"
@@ -73,3 +74,5 @@ CACHE_WRITE_USAGE: Final = "gen_ai.client.inference.usage.cache_write.input_toke
 REASONING_USAGE: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
 AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
 TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
+DRIFT_SCORE: Final = "app.drift.score"
+DRIFT_P_VALUE: Final = "app.drift.p_value"
