@@ -48,6 +48,10 @@ ALLOWED = {
         r"^docs/chat-api.*for embeddings.*": "what the API of others has, and this one has not",
         r"^(src/app/monitoring/(names|metrics)|docs/measures).*": "all names stand together",
         r"^tests/monitoring/test_traces.*": "and any of them serves as an example",
+        r"^((src/app|tests)/monitoring/drift|docs/drift).*": "what a text is about is a vector, too",
+    },
+    "evals": {
+        r"^(pyproject|(src/app|tests)/monitoring/drift).*scipy.*": "drift needs it as well",
     },
     "monitoring": {
         r"^pyproject.*opentelemetry-api.*": "whoever else traces a service",

@@ -27,10 +27,6 @@ def most(rate: float) -> int:
     return int(stats.binom.ppf(0.999, WINDOWS, rate))
 
 
-def least(rate: float) -> int:
-    return int(stats.binom.ppf(0.001, WINDOWS, rate))
-
-
 @cache
 def compared(seed: int, share: float, *, is_new: bool = False) -> tuple[Comparison, ...]:
     """Compare a reference with a window of which this share has turned to a topic.
@@ -66,12 +62,13 @@ def test_a_shift_of_topics_is_found() -> None:
 
 def test_the_shift_of_topics_that_is_named_is_found_as_often_as_is_said() -> None:
     """To a topic that the reference has as well, which is the harder case."""
-    shares = [compared(seed, 0)[0].detectable for seed in range(WINDOWS)]
+    windows = min(WINDOWS, 100)
+    shares = [compared(seed, 0)[0].detectable for seed in range(windows)]
     named = float(np.mean([share for share in shares if share]))
     rng = np.random.default_rng(0)
     vectors = messages().vectors
     found = 0
-    for _ in range(WINDOWS):
+    for _ in range(windows):
         order = rng.permutation(TOPICS)
         drawn = [
             vectors[order[rng.choice(TOPICS, size, p=p)], rng.integers(vectors.shape[1], size=size)]
@@ -79,5 +76,5 @@ def test_the_shift_of_topics_that_is_named_is_found_as_often_as_is_said() -> Non
         ]
         test = compare_topics(*drawn, permutations=999, alpha=STRICT, power=POWER)
         found += test.p_value <= STRICT
-    print(f"\nOf shifts of {named:.0%} {found} of {WINDOWS} are found, {POWER:.0%} is said.")
-    assert least(POWER) <= found
+    print(f"\nOf shifts of {named:.0%} {found} of {windows} are found, {POWER:.0%} is said.")
+    assert stats.binom.ppf(0.001, windows, POWER) <= found

@@ -22,9 +22,13 @@ def compared(reference: Sample, window: Sample) -> dict[str, Comparison]:
     return {one.measure: one for one in found}
 
 
-def two_samples(seed: int = 0, size: int = 200, **changes: float) -> tuple[Sample, Sample]:
-    rng = np.random.default_rng(seed)
-    return sample(rng, 400), sample(rng, size, **changes)
+def two_samples(
+    *, longer: float = 1, refused: float = 0.05, down: float = 0.2
+) -> tuple[Sample, Sample]:
+    """Draw a reference, and a window with these changes."""
+    rng = np.random.default_rng(0)
+    reference = sample(rng, 400)
+    return reference, sample(rng, 200, longer=longer, refused=refused, down=down)
 
 
 def without_topics(one: Sample) -> Sample:
@@ -53,7 +57,8 @@ def test_a_change_is_found_where_it_is(changes: dict[str, float], measure: str) 
 
 
 def test_of_too_few_nothing_is_said() -> None:
-    found = compared(*two_samples(size=FEWEST - 1))
+    rng = np.random.default_rng(0)
+    found = compared(sample(rng, 400), sample(rng, FEWEST - 1))
     assert {one.p_value for one in found.values()} == {None}
     assert {(one.reference, one.window) for one in found.values()} == {
         (400, FEWEST - 1),
