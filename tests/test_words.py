@@ -48,7 +48,7 @@ ALLOWED = {
         r"^docs/chat-api.*for embeddings.*": "what the API of others has, and this one has not",
         r"^(src/app/monitoring/(names|metrics)|docs/measures).*": "all names stand together",
         r"^tests/monitoring/test_traces.*": "and any of them serves as an example",
-        r"^((src/app|tests)/monitoring/drift|docs/drift).*": "what a text is about is a vector, too",
+        r"^((src/app|tests)/monitoring/drift|docs/drift).*": "what a text is about is one, too",
     },
     "evals": {
         r"^(pyproject|(src/app|tests)/monitoring/drift).*scipy.*": "drift needs it as well",
