@@ -68,7 +68,7 @@ ALLOWED = {
         r"https://github\.com/\S+": "the address of a project that this one uses",
         r"^(src/app|tests)/(workflows|rag|db|agent)/.*": "a workflow of DBOS is work in steps",
         r"^((src/app|tests)/monitoring/|docs/measures).*": "likewise",
-        r"\b(app|tests)[./](monitoring[./])?workflows\S*|(ingestion|work)\.workflows?": "likewise",
+        r"\b(app|tests)[./](monitoring[./])?workflows\S*|(drift|ingestion|work)\.workflows?": "likewise",
         r"</?ci\b": "the beginning of a tag that cites",
         r"^(tests/)?evals/.*": "reports are for whatever pipeline reads them",
     },
