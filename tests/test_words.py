@@ -52,6 +52,10 @@ ALLOWED = {
         r"^tests/monitoring/test_traces.*": "and any of them serves as an example",
         r"\bvector\(0\)": "what is zero for Prometheus",
         r"^docs/quality.*|^tests/monitoring/quality/test_responses.*": "and so do all checks",
+        r"^((src/app|tests)/monitoring/drift|docs/drift).*": "what a text is about is one, too",
+    },
+    "evals": {
+        r"^(pyproject|(src/app|tests)/monitoring/drift).*scipy.*": "drift needs it as well",
     },
     "monitoring": {
         r"^pyproject.*opentelemetry-api.*": "whoever else traces a service",

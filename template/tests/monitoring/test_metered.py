@@ -19,7 +19,7 @@ from structlog.contextvars import bound_contextvars
 from app.llm.failures import ProviderFailed
 from app.llm.models import Models
 from app.monitoring import names
-from app.monitoring.cheaper_settings import CheaperSettings
+from app.monitoring.llm_settings import LLMMonitoringSettings
 from app.monitoring.metered import MeteredModel, be_thrifty
 from app.monitoring.traces import Monitor
 
@@ -167,7 +167,7 @@ async def test_a_cheaper_model_is_asked_when_a_budget_is_nearly_used_up(
     dear = scripted("A dear answer.", Turn(["Dear."]), name="dear")
     cheap = scripted("A cheap answer.", Turn(["Cheap."]), name="cheap")
     models = Models({"dear": dear, "cheap": cheap}, {})
-    be_thrifty(models, books.budgets, CheaperSettings(cheaper_model="cheap", cheaper_from=0.5))
+    be_thrifty(models, books.budgets, LLMMonitoringSettings(cheaper_model="cheap", cheaper_from=0.5))
     chat = chat_with(models.get())
     for usd in (4, 2):
         await books.budgets.reserve(call(), Decimal(usd))
@@ -181,7 +181,7 @@ async def test_a_cheaper_model_is_one_of_the_models(books: Books, scripted: Scri
         be_thrifty(
             Models({"dear": scripted(name="dear")}, {}),
             books.budgets,
-            CheaperSettings(cheaper_model="cheap"),
+            LLMMonitoringSettings(cheaper_model="cheap"),
         )
 
 

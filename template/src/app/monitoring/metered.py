@@ -20,7 +20,7 @@ from structlog.contextvars import get_contextvars
 from app.llm.calls import is_whole
 from app.llm.models import Models
 from app.monitoring.budgets import Budgets
-from app.monitoring.cheaper_settings import CheaperSettings
+from app.monitoring.llm_settings import LLMMonitoringSettings
 from app.monitoring.metering import Answered, Asked, Metering
 
 
@@ -104,7 +104,7 @@ class ThriftyModel(WrapperModel):
         return self._cheaper if used >= self._begins_at else self.wrapped
 
 
-def be_thrifty(models: Models, budgets: Budgets, settings: CheaperSettings) -> None:
+def be_thrifty(models: Models, budgets: Budgets, settings: LLMMonitoringSettings) -> None:
     """Let the cheaper model stand in for each other one, where there is one in the settings."""
     if name := settings.cheaper_model:
         if name not in models.ids:

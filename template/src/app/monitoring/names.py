@@ -32,6 +32,7 @@ ERROR: Final = "error.type"
 ESTIMATED: Final = "app.cost.estimated"
 EVALUATION: Final = "gen_ai.evaluation.name"
 RATING: Final = "app.feedback.rating"
+DRIFT_MEASURE: Final = "app.drift.measure"
 
 # Attributes of spans
 SERVER: Final = "server.address"
@@ -89,3 +90,5 @@ UNPRICED: Final = "app.calls.unpriced"
 BUDGET_USED: Final = "app.budget.used"
 BUDGET_REFUSED: Final = "app.budget.refused"
 LEDGER_LOST: Final = "app.ledger.lost"
+DRIFT_SCORE: Final = "app.drift.score"
+DRIFT_P_VALUE: Final = "app.drift.p_value"
