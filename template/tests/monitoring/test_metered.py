@@ -167,7 +167,9 @@ async def test_a_cheaper_model_is_asked_when_a_budget_is_nearly_used_up(
     dear = scripted("A dear answer.", Turn(["Dear."]), name="dear")
     cheap = scripted("A cheap answer.", Turn(["Cheap."]), name="cheap")
     models = Models({"dear": dear, "cheap": cheap}, {})
-    be_thrifty(models, books.budgets, LLMMonitoringSettings(cheaper_model="cheap", cheaper_from=0.5))
+    be_thrifty(
+        models, books.budgets, LLMMonitoringSettings(cheaper_model="cheap", cheaper_from=0.5)
+    )
     chat = chat_with(models.get())
     for usd in (4, 2):
         await books.budgets.reserve(call(), Decimal(usd))

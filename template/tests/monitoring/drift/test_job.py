@@ -14,8 +14,8 @@ from app.monitoring import names
 from app.monitoring.drift.__main__ import main
 from app.monitoring.drift.job import DRIFT, Drift
 from app.monitoring.drift.topics import topic_vector
-from app.monitoring.providers import Monitoring, open_monitoring
 from app.monitoring.llm_settings import LLMMonitoringSettings
+from app.monitoring.providers import Monitoring, open_monitoring
 from app.workflows.queue import Queue
 from app.workflows.worker import Worker
 
