@@ -84,6 +84,7 @@ ALLOWED = {
     },
     "llm_provider=anthropic": {
         r"^(src/app|tests)/llm/.*": "a choice picks files; what is around them serves every one",
+        r"^tests/monitoring/test_metered.*": "likewise",
         r"^(tests/)?evals/evaluators/(test_)?judge.*": "a judge may be anybody's",
     },
 }
