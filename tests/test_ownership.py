@@ -68,7 +68,8 @@ def test_a_file_belongs_to_one_capability_or_to_one_pair(full: Answers, render: 
 
 def shared(render: Render, full: Answers) -> set[str]:
     """Return the files that go only where all that an `or` in the manifest names is off."""
-    partners = [capabilities_in(rule) for rule, _ in manifest() if " or " in rule]
+    # Evals cannot stand without any of them.
+    partners = [["evals", *capabilities_in(rule)] for rule, _ in manifest() if " or " in rule]
     return {
         path
         for names in partners
@@ -227,6 +228,7 @@ def test_monitoring_touches_what_is_put_together_alone(answers: Answers, render:
     of_code = {p for p in changed if p.startswith(("src/", "tests/"))}
     together = {f"src/app/{name}.py" for name in ("main", "resources", "settings")}
     owned = r"(src/app|tests)/monitoring/|src/app/web/feedback\.js|tests/evals/test_harvest\.py"
+    owned += r"" if answers["llm"] else r"|src/app/pages\.py"
     if answers["llm"]:
         together |= {"src/app/web/index.html"}
     if answers["llm"] and not (answers["rag"] or answers["agent"]):

@@ -74,7 +74,7 @@ ALLOWED = {
         r"^((src/app|tests)/monitoring/|docs/measures).*": "likewise",
         r"gen_ai_workflow_name": "likewise",
         r"\b(app|tests)[./](monitoring[./])?workflows\S*|(ingestion|work)\.workflows?": "likewise",
-        r"\bWorkflow\b": "and its class",
+        r"\bWorkflow\b|\bdrift\.workflow\b": "likewise",
         r"^docs/collector.*pipelines:": "what goes through a collector",
         r"</?ci\b": "the beginning of a tag that cites",
         r"^(tests/)?evals/.*": "reports are for whatever pipeline reads them",

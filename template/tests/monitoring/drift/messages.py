@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.monitoring.drift.sample import Sample
-from app.monitoring.drift.topics import topic_vector
+from app.monitoring.drift.topics import topic_of
 
 _FILES = sorted(Path(__file__).parent.glob("questions/*.txt"))
 TOPICS = len(_FILES)
@@ -41,7 +41,7 @@ def messages() -> Messages:
         for questions in (path.read_text("utf-8").splitlines() for path in _FILES)
     ]
     return Messages(
-        np.array([[topic_vector(text) for text in topic] for topic in texts], np.float32),
+        np.array([[topic_of(text) for text in topic] for topic in texts], np.float32),
         np.array([[len(text) for text in topic] for topic in texts]),
     )
 

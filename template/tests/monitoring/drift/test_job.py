@@ -13,7 +13,7 @@ from app.db.engine import Database
 from app.monitoring import names
 from app.monitoring.drift.__main__ import main
 from app.monitoring.drift.job import DRIFT, Drift
-from app.monitoring.drift.topics import topic_vector
+from app.monitoring.drift.topics import topic_of
 from app.monitoring.llm_settings import LLMMonitoringSettings
 from app.monitoring.providers import Monitoring, open_monitoring
 from app.workflows.queue import Queue
@@ -62,7 +62,7 @@ def responses(
             "output_chars": int(longer * rng.integers(100, 900)),
             "refused": bool(rng.random() < 0.1),
             "rating": "up" if number % 4 == 0 else None,
-            "topic": topic_vector(f"{words} {number % 7}{number % 11} {number % 5}xyz"),
+            "topic": topic_of(f"{words} {number % 7}{number % 11} {number % 5}xyz"),
             **given,
         }
         for number in range(count)

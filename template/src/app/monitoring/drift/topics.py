@@ -18,7 +18,7 @@ _MOST_CHARS: Final = 2_000
 _SHORTEST: Final = 4
 
 
-def topic_vector(text: str) -> list[float]:
+def topic_of(text: str) -> list[float]:
     """Return a vector of length 1, or of zeros where the text has no word that counts.
 
     The same text has the same vector everywhere: whoever changes that begins with a new reference.
