@@ -37,6 +37,7 @@ ASKED: dict[tuple[str, str], list[Any]] = {
     ("get", "/health/live"): [None],
     ("get", "/health/ready"): [None],
     ("get", "/v1/models"): [None],
+    ("get", "/v1/usage?group_by=principal"): [None],
     ("post", "/v1/chat/completions"): [CHAT, {**CHAT, "stream": True}],
     ("post", "/v1/extract"): [{"text": "A document of mine."}],
     ("post", "/v1/classify"): [{"text": "A document of mine."}],
