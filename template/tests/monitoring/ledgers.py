@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database
 from app.db.settings import DatabaseSettings
 from app.monitoring.budgets import Budgets
-from app.monitoring.ledger import Call, Ledger, writing
+from app.monitoring.ledger import Call, Ledger
 from app.monitoring.ledger_settings import LedgerSettings
 from app.monitoring.metering import Metering
 from app.monitoring.traces import Monitor
@@ -102,5 +102,5 @@ async def database(fresh_database: str) -> AsyncIterator[Fragile]:
 @pytest.fixture
 async def books(database: Fragile, monitor: Monitor) -> AsyncIterator[Books]:
     books = Books(database, monitor)
-    async with writing(books.ledger, closing_seconds=0.1):
+    async with books.ledger.writing(closing_seconds=0.1):
         yield books

@@ -9,7 +9,6 @@ import pytest
 
 from app.monitoring import names
 from app.monitoring.budgets import OverBudget
-from app.monitoring.ledger import writing
 from app.monitoring.traces import Monitor
 
 from tests.monitoring.conftest import Noted
@@ -36,7 +35,7 @@ async def test_what_is_reserved_is_given_back_for_what_it_cost(
     await books.budgets.reserve(begun, USD(8))
     assert await books.spent() == {"": USD(8), "alice": USD(8)}
     assert await books.budgets.share("alice") == 0.8
-    async with writing(books.ledger):
+    async with books.ledger.writing():
         books.ledger.put(begun)
         assert (await books.spent())[""] == USD(8)
         books.ledger.put(ended(begun, "0.5"))

@@ -7,7 +7,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.monitoring import names
-from app.monitoring.ledger import writing
 from app.monitoring.traces import Monitor
 
 from app.errors import Unavailable
@@ -53,7 +52,7 @@ async def test_rows_are_kept_while_the_database_is_away(books: Books) -> None:
             books.ledger.put(ended(call()))
         while not books.ledger.is_away:
             await books.ledger.flush()
-    assert [line["event"] for line in lines] == ["the ledger cannot be written"]
+    assert [line["event"] for line in lines] == ["rows cannot be written"]
     with pytest.raises(Unavailable, match="3 rows wait, 0 are lost"):
         await books.ledger.check()
     books.database.is_away = False
@@ -77,7 +76,7 @@ async def test_what_is_left_is_written_when_the_service_stops(
     database: Fragile, monitor: Monitor
 ) -> None:
     books = Books(database, monitor)
-    async with writing(books.ledger):
+    async with books.ledger.writing():
         books.ledger.put(ended(call()))
     assert len(await books.rows()) == 1
 
@@ -87,7 +86,7 @@ async def test_a_service_that_stops_without_its_database_says_what_it_loses(
 ) -> None:
     books = Books(database, monitor)
     database.is_away = True
-    async with writing(books.ledger, closing_seconds=0.05):
+    async with books.ledger.writing(closing_seconds=0.05):
         books.ledger.put(ended(call()))
     assert noted.sums(names.LEDGER_LOST, "") == {None: 1}
 

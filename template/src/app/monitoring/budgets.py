@@ -16,9 +16,10 @@ import structlog
 from sqlalchemy import text
 
 from app.db.engine import Database
-from app.monitoring.ledger import PATIENCE_SECONDS, Call, Ledger
+from app.monitoring.ledger import Call, Ledger
 from app.monitoring.ledger_settings import LedgerSettings
 from app.monitoring.metrics import Metrics
+from app.monitoring.writer import PATIENCE_SECONDS
 
 from app.errors import TooManyRequests, Unavailable
 

@@ -1,7 +1,6 @@
 """What callers say of what they got: one rating a response, the last one counts."""
 
 import asyncio
-from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
@@ -48,8 +47,7 @@ class Feedback:
         told = rating.model_copy(update={"comment": comment})
         values = {"principal": principal, **told.model_dump()}
         # It may be that fresh.
-        with suppress(TimeoutError):
-            await self._responses.written()
+        await self._responses.flush()
         if not (row := await self._store(values)):
             await asyncio.sleep(self._pause_seconds)  # Or another process is about to write it.
             row = await self._store(values)

@@ -1,30 +1,20 @@
 """What callers got, in the table `monitoring.responses`: a row a response, by the id they know.
 
-No answer waits for the database. Rows wait in memory, for a task that writes what has come; where
-the database is away it tries again, and what is too much by then is dropped.
+No answer waits for the database (`writer.py`).
 """
 
-import asyncio
 import json
-from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, Final
 
-import structlog
 from sqlalchemy import text
 
 from app.db.engine import Database
-
-from app.errors import ServiceError
-
-_MOST_WAITING: Final = 10_000
-_AT_ONCE: Final = 200
-_PAUSE_SECONDS: Final = 2.0
-_CLOSING_SECONDS: Final = 3.0
-_log = structlog.stdlib.get_logger("app.monitoring")
+from app.monitoring.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -55,74 +45,26 @@ class Response:
 class Responses:
     """Writes rows, and forgets them after `keep_days`."""
 
-    def __init__(
-        self, database: Database, keep_days: int, pause_seconds: float = _PAUSE_SECONDS
-    ) -> None:
+    def __init__(self, database: Database, keep_days: int, retry_seconds: float = 1) -> None:
         self._database = database
         self._keep_days = keep_days
-        self._pause_seconds = pause_seconds
-        self._waiting: deque[Response] = deque()
-        self._is_open = True
-        self._more, self._idle = asyncio.Event(), asyncio.Event()
-        self._idle.set()
+        self._writer = Writer[Response]("the responses", self._write, retry_seconds=retry_seconds)
+        self._numbers = count()
+        self.writing = self._writer.writing
+        self.flush = self._writer.flush
 
     def add(self, response: Response) -> None:
-        """Have a row written, soon."""
-        if len(self._waiting) >= _MOST_WAITING:
-            _log.warning("a response is not kept: too many wait for the database", id=response.id)
-            return
-        self._waiting.append(response)
-        self._idle.clear()
-        self._more.set()
-
-    async def written(self) -> None:
-        """Wait until what was added has been written, for a few seconds."""
-        async with asyncio.timeout(_CLOSING_SECONDS):
-            await self._idle.wait()
+        """Have a row written, soon. What comes later of the same response is another one."""
+        self._writer.put(next(self._numbers), response)
 
     async def tidy(self) -> None:
         """Forget what is older than it may be."""
         async with self._database.begin() as connection:
             await connection.execute(text(_FORGET), {"days": self._keep_days})
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncGenerator[None]:
-        """Write until the body ends, and then what is left, for a few seconds."""
-        writing = asyncio.create_task(self._write())
-        try:
-            yield
-        finally:
-            self._is_open = False
-            self._more.set()
-            _, late = await asyncio.wait({writing}, timeout=_CLOSING_SECONDS)
-            if late:
-                _log.warning("responses are not kept: no database", count=len(self._waiting))
-                self._waiting.clear()
-                writing.cancel()
-                await asyncio.wait(late)
-
-    async def _write(self) -> None:
-        while self._is_open or self._waiting:
-            await self._more.wait()
-            self._more.clear()
-            while self._waiting:
-                count = min(len(self._waiting), _AT_ONCE)
-                rows = [self._waiting.popleft().row for _ in range(count)]
-                await self._insist(rows)
-            self._idle.set()
-
-    async def _insist(self, rows: list[dict[str, Any]]) -> None:
-        while True:
-            try:
-                async with self._database.begin() as connection:
-                    await connection.execute(text(_ADD), rows)
-                return
-            except ServiceError as error:
-                _log.warning("responses wait for the database", why=error.detail)
-            except Exception as error:  # To try it again would come to the same.
-                _log.error("responses are not kept", count=len(rows), error=type(error).__name__)
-                return
-            await asyncio.sleep(self._pause_seconds)
+    async def _write(self, responses: list[Response]) -> None:
+        async with self._database.begin() as connection:
+            await connection.execute(text(_ADD), [response.row for response in responses])
 
 
 @asynccontextmanager
