@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import anyio
@@ -18,6 +19,7 @@ from structlog.contextvars import bound_contextvars
 
 from app.llm.failures import ProviderFailed
 from app.llm.models import Models
+from app.llm.settings import provider_of
 from app.monitoring import names
 from app.monitoring.llm_settings import LLMMonitoringSettings
 from app.monitoring.metered import MeteredModel, be_thrifty
@@ -224,7 +226,10 @@ def test_every_way_to_be_answered_is_in_the_ledger(serve: Serve, stub: Stub, mod
     assert found["output_tokens"] - found["estimated"]["output_tokens"] == 3 * 3
 
 
-PRICED = {"openai": "gpt-5", "openai-chat": "gpt-5", "anthropic": "claude-sonnet-4-5"}
+def priced(model: str) -> str:
+    """Return the same kind of model, with a name that has a price."""
+    default: str = import_module(f"app.llm.providers.{provider_of(model)}").DEFAULT_MODEL
+    return f"{model.partition(':')[0]}:{default.partition(':')[2]}"
 
 
 @every_model
@@ -240,8 +245,7 @@ PRICED = {"openai": "gpt-5", "openai-chat": "gpt-5", "anthropic": "claude-sonnet
 def test_beyond_a_budget_no_provider_is_asked(
     serve: Serve, stub: Stub, model: str, path: str, body: dict[str, Any]
 ) -> None:
-    kind = model.partition(":")[0]
-    client = serve(f"{kind}:{PRICED[kind]}", MONITORING__DAILY_BUDGET_USD="0.000001")
+    client = serve(priced(model), MONITORING__DAILY_BUDGET_USD="0.000001")
     answer = client.post(path, json=body)
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) > 0

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database
 from app.monitoring.ledger import Call, Ledger
@@ -84,7 +85,7 @@ class Budgets:
                 used = {row.principal: row.usd for row in rows}
                 self._refuse_beyond(limits, used, usd)
                 known.update(used)
-        except (Unavailable, TimeoutError):
+        except (Unavailable, DBAPIError, TimeoutError):
             _log.warning("a budget is kept from memory: the database is away")
             used = {whose: known.get(whose, Decimal(0)) + usd for whose in limits}
             self._refuse_beyond(limits, used, usd)
@@ -100,7 +101,7 @@ class Budgets:
                 values = {"day": _today(), "whose": list(limits)}
                 rows = (await connection.execute(text(_USED), values)).all()
                 known.update({row.principal: row.usd for row in rows})
-        except (Unavailable, TimeoutError):
+        except (Unavailable, DBAPIError, TimeoutError):
             pass  # What is known then is all there is.
         return max(float(known.get(whose, 0) / limit) for whose, limit in limits.items())
 
