@@ -36,6 +36,7 @@ CHAT = {"messages": [{"role": "user", "content": QUESTION}]}
 ASKED: dict[tuple[str, str], list[Any]] = {
     ("get", "/health/live"): [None],
     ("get", "/health/ready"): [None],
+    ("get", "/metrics"): [None],
     ("get", "/v1/models"): [None],
     ("get", "/v1/usage?group_by=principal"): [None],
     ("post", "/v1/chat/completions"): [CHAT, {**CHAT, "stream": True}],
