@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,29 +26,17 @@ from app.monitoring.metered import MeteredModel
 from app.monitoring.models import MonitoredModel
 from app.monitoring.traces import Monitor
 
-from app.main import create_app
-from app.settings import SecuritySettings, Settings
 from tests.agent.conftest import Notes, Office, call, calling, failing, notes, office
-from tests.conftest import KEY
 from tests.llm.conftest import Scripted, scripted
-from tests.monitoring.conftest import Noted, attributes, opening
+from tests.monitoring.conftest import Noted, attributes
 from tests.monitoring.ledgers import Books, Fragile, database
 from tests.monitoring.watching import monitor, reading_monitor
+from tests.monitoring.working import client
 
-__all__ = ["database", "monitor", "notes", "office", "reading_monitor", "scripted"]
+__all__ = ["client", "database", "monitor", "notes", "office", "reading_monitor", "scripted"]
 
 
-@pytest.fixture
-def client(
-    fresh_database: str, noted: Noted, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[TestClient]:
-    """A running service that works, and notes what it does."""
-    monkeypatch.setenv("WORKER__IN_PROCESS", "true")
-    monkeypatch.setenv("WORKER__POLL_SECONDS", "0.02")
-    settings = Settings(security=SecuritySettings(api_keys={"alice": KEY}))
-    headers = {"Authorization": f"Bearer {KEY}"}
-    with TestClient(create_app(settings, opening(noted)), headers=headers) as client:
-        yield client
+all__ = ["client", "monitor", "notes", "office", "reading_monitor", "scripted"]
 
 
 def reached(client: TestClient, run_id: str, status: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,14 +12,12 @@ from app.monitoring.retrieval import MonitoredEmbedding, MonitoredRetriever
 from app.monitoring.traces import Monitor
 
 from app.errors import Unavailable
-from app.main import create_app
-from app.settings import SecuritySettings, Settings
-from tests.conftest import KEY
-from tests.monitoring.conftest import Noted, attributes, opening
+from tests.monitoring.conftest import Noted, attributes
 from tests.monitoring.watching import monitor, reading_monitor
+from tests.monitoring.working import client
 from tests.rag.conftest import Meanings, Rag, rag
 
-__all__ = ["monitor", "rag", "reading_monitor"]
+__all__ = ["client", "monitor", "rag", "reading_monitor"]
 
 TEXT = "The canary is a dog."
 
@@ -82,19 +79,6 @@ async def test_what_fails_is_noted_by_its_kind(rag: Rag, monitor: Monitor, noted
         "retrieval documents": "Unavailable",
     }
     assert "canary" not in noted.everything()
-
-
-@pytest.fixture
-def client(
-    fresh_database: str, noted: Noted, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[TestClient]:
-    """A running service that works, and notes what it does."""
-    monkeypatch.setenv("WORKER__IN_PROCESS", "true")
-    monkeypatch.setenv("WORKER__POLL_SECONDS", "0.02")
-    settings = Settings(security=SecuritySettings(api_keys={"alice": KEY}))
-    headers = {"Authorization": f"Bearer {KEY}"}
-    with TestClient(create_app(settings, opening(noted)), headers=headers) as client:
-        yield client
 
 
 def test_a_document_is_taken_in_within_the_trace_of_its_request(
