@@ -46,7 +46,7 @@ class Asking(asyncio.Protocol):
         if data.endswith(b"0\r\n\r\n"):
             answer = b"".join(self.parts)
             whole = answer.count(b'"content":') >= TOKENS and b"data: [DONE]" in answer
-            if not whole or b" token39" not in answer:
+            if not whole or b" token%d" % (TOKENS - 1) not in answer:
                 raise SystemExit(f"This is no whole answer:\n{answer.decode()}")
             self.ask()
 

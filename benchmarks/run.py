@@ -15,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-BENCHMARKS = ("render", "startup", "size", "stream", "retrieval", "groundedness")
+BENCHMARKS = ("render", "startup", "size", "stream", "monitoring", "retrieval", "groundedness")
 MARK = "<!-- results -->"
 
 

@@ -1,5 +1,7 @@
 """A model server that costs next to nothing: 40 tokens, 5 ms apart, as OpenAI streams them.
 
+The variable `STREAM_TOKENS` says how many, where it is not 40.
+
 Run as a process: `python stub.py PORT`. It writes prepared bytes and reads no JSON, so that what
 is measured is the service before it.
 """
@@ -8,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from typing import cast
 
 import uvloop
 
-TOKENS = 40
+TOKENS = int(os.environ.get("STREAM_TOKENS", "40"))
 SECONDS_A_TOKEN = 0.005
 
 

@@ -50,7 +50,7 @@ REWRITTEN = [
     (r"^uvx copier update", 'git add --all && git commit -qm "Work" --allow-empty && \\g<0>'),
 ]
 # Pages that speak of a service which runs already.
-SERVED = {"docs/chat-api.md", "docs/docker.md"}
+SERVED = {"docs/chat-api.md", "docs/dashboards.md", "docs/docker.md"}
 # Pages that change the project: test_howto.py follows each, in a project of its own.
 HOWTO = {
     f"docs/{name}.md"

@@ -67,15 +67,14 @@ def test_a_file_belongs_to_one_capability_or_to_one_pair(full: Answers, render: 
 
 
 def shared(render: Render, full: Answers) -> set[str]:
-    """Return the files that go only where both partners of an `or` in the manifest are off."""
-    # With an `and` they also go with the capability before it, which owns them.
-    rules = [rule for rule, _ in manifest() if " or " in rule and " and " not in rule]
-    pairs = map(capabilities_in, rules)
+    """Return the files that go only where all that an `or` in the manifest names is off."""
+    # Evals cannot stand without any of them.
+    partners = [["evals", *capabilities_in(rule)] for rule, _ in manifest() if " or " in rule]
     return {
         path
-        for pair in pairs
-        for path in vanished(render, full, *pair)
-        if not any(path in vanished(render, full, name) for name in pair)
+        for names in partners
+        for path in vanished(render, full, *names)
+        if not any(path in vanished(render, full, name) for name in names)
     }
 
 
@@ -196,14 +195,19 @@ def test_evals_leave_the_service_as_it_is(answers: Answers, render: Render) -> N
 
 def test_evals_are_the_same_with_each_provider_and_monitoring(render: Render) -> None:
     """So that only one of them needs to be proved."""
-    found: dict[tuple[bool, bool], set[str]] = {}
+    found: dict[tuple[bool, ...], set[str]] = {}
     for answers in WITH_EVALS:
         if answers["llm"]:
             files = tree(render(answers)).items()
-            evals = [file for file in files if file[0].startswith(("evals/", "tests/evals/"))]
-            others = bool(answers["rag"]), bool(answers["agent"])
+            evals = [
+                file
+                for file in files
+                if re.match(r"(tests/)?evals/(?!(test_)?harvest\.py)", file[0])
+            ]
+            has_database = any(answers[name] for name in ("rag", "agent", "monitoring"))
+            others = bool(answers["rag"]), bool(answers["agent"]), has_database
             found.setdefault(others, set()).add(repr(sorted(evals)))
-    assert [len(distinct) for distinct in found.values()] == [1, 1, 1, 1]
+    assert [len(distinct) for distinct in found.values()] == [1, 1, 1, 1, 1]
 
 
 def test_a_provider_changes_llm_alone(render: Render) -> None:
@@ -223,16 +227,25 @@ def test_monitoring_touches_what_is_put_together_alone(answers: Answers, render:
     changed = {path for path in one | other if one.get(path) != other.get(path)}
     of_code = {p for p in changed if p.startswith(("src/", "tests/"))}
     together = {f"src/app/{name}.py" for name in ("main", "resources", "settings")}
-    own = {path for path in of_code if re.match(r"(src/app|tests)/monitoring/", path)}
+    owned = r"(src/app|tests)/monitoring/|src/app/web/feedback\.js|tests/evals/test_harvest\.py"
+    owned += r"" if answers["llm"] else r"|src/app/pages\.py"
+    if answers["llm"]:
+        together |= {"src/app/web/index.html"}
+    if answers["llm"] and not (answers["rag"] or answers["agent"]):
+        # It brings the database, which others prove.
+        owned += r"|(src/app|tests)/(db|workflows)/|src/app/work\.py"
+        together |= {"src/app/__main__.py"}
+    own = {path for path in of_code if re.match(owned, path)}
     assert of_code - own == together
 
 
-def test_monitoring_and_what_is_around_the_service_have_no_file_in_common(render: Render) -> None:
+def test_monitoring_and_what_is_around_the_service_have_one_file_in_common(render: Render) -> None:
     """So that the one needs not be rendered with and without each of the others."""
     one, other = (tree(render({**FULL, "monitoring": on})) for on in (True, False))
     changed = {path for path in one | other if one.get(path) != other.get(path)}
     around = {path for name in AROUND_THE_SERVICE for path in vanished(render, FULL, name)}
-    assert changed & around == set()
+    of_both = around & vanished(render, FULL, "monitoring")
+    assert changed & around - of_both == {"compose.yaml"}
 
 
 def test_each_service_is_proved_with_monitoring_or_without() -> None:

@@ -113,6 +113,16 @@ def test_a_service_passes_its_own_tests(answers: Answers, install: Install) -> N
 
 
 @pytest.mark.slow
+def test_drift_is_found_and_seldom_where_there_is_none(install: Install) -> None:
+    """In so many windows that it would show; its own tests take a few."""
+    tests = "tests/monitoring/drift/test_alarms.py"
+    env = environment(DRIFT_WINDOWS="400")
+    options = ("-s", "-o", "faulthandler_timeout=1800")
+    told = run("uv", "run", "poe", "test", *options, tests, cwd=install(FULL), env=env)
+    assert "of 400 alarms are false" in told
+
+
+@pytest.mark.slow
 @EVERY_SERVICE_WITH_EVALS
 def test_evals_pass_the_checks_their_own_tests_and_the_gate(
     answers: Answers, install: Install

@@ -129,8 +129,19 @@ def end_with(parser: argparse.ArgumentParser, work: Callable[[], Coroutine[Any, 
         parser.exit(130)
 
 
+def command(name: str) -> Callable[[Sequence[str]], None] | None:
+    """Return what a word does that names no eval: `main` of the module of that name, if any."""
+    if name in names() or not (FOLDER / f"{name}.py").exists():
+        return None
+    return getattr(import_module(f"evals.{name}"), "main", None)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate what the command line asks for."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and (does := command(given[0])):
+        does(given[1:])
+        return
     parser = argparse.ArgumentParser(prog="poe eval", description=__doc__)
     parser.add_argument("name", nargs="*", help=f"{', '.join(names())}; all of them without one")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the verdicts as JSON")
@@ -146,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--schemas", action="store_true", help="only write what editors know of the datasets"
     )
     add_options(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(given)
     end_with(parser, lambda: evaluate(options))
 
 

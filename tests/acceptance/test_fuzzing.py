@@ -31,6 +31,16 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
 [[operations]]
 include-name = ["POST /v1/extract", "POST /v1/classify"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
+
+# Or which responses a caller got.
+[[operations]]
+include-name = "POST /v1/feedback"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
+
+# Or that a time comes before another.
+[[operations]]
+include-name = "GET /v1/usage"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 422]
 """
 
 

@@ -104,6 +104,28 @@ def test_an_answer_streams_and_is_shown_as_markdown(open_page: Open, stub_server
     expect(page.get_by_role("status")).to_contain_text("Use EXPLAIN first")
 
 
+def test_an_answer_is_rated_and_rated_otherwise(open_page: Open, stub_server: Stub) -> None:
+    stub_server.script(Reply(), Reply())
+    page = open_page()
+    send(page, "Hello")
+    wait_until_answered(page)
+    thumbs = last(page).get_by_role("group", name="Rate it")
+    for name, other in (("Good", "Bad"), ("Bad", "Good")):
+        with page.expect_response("**/v1/feedback") as rated:
+            thumbs.get_by_role("button", name=f"{name} answer").click()
+        assert rated.value.status == 201
+        for each, pressed in ((name, "true"), (other, "false")):
+            button = thumbs.get_by_role("button", name=f"{each} answer")
+            expect(button).to_have_attribute("aria-pressed", pressed)
+    expect(page.get_by_role("status")).to_have_text("Thank you.")
+    assert violations(page) == []
+    # It is drawn again, with what was said of it.
+    send(page, "And?")
+    wait_until_answered(page)
+    pressed = page.get_by_role("button", name="Bad answer").first
+    expect(pressed).to_have_attribute("aria-pressed", "true")
+
+
 @contextmanager
 def half_told(open_page: Open, stub_server: Stub) -> Iterator[Page]:
     """A page in which an answer stands still after two pieces, until the body is left."""

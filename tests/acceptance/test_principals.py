@@ -38,7 +38,9 @@ ASKED: dict[tuple[str, str], list[Any]] = {
     ("get", "/health/ready"): [None],
     ("get", "/metrics"): [None],
     ("get", "/v1/models"): [None],
+    ("get", "/v1/usage?group_by=principal"): [None],
     ("post", "/v1/chat/completions"): [CHAT, {**CHAT, "stream": True}],
+    ("post", "/v1/feedback"): [{"response_id": "answer-1", "rating": "up"}],
     ("post", "/v1/extract"): [{"text": "A document of mine."}],
     ("post", "/v1/classify"): [{"text": "A document of mine."}],
     ("post", "/v1/answers"): [
@@ -171,7 +173,8 @@ def test_no_route_gives_or_takes_anything_of_another_principal(shop: Shop) -> No
         for body in bodies:
             json_body = {} if body is None else {"json": body}
             answer = shop.bob.request(method, path.format(document_id=id), **json_body)
-            expected = (404,) if path.endswith("{document_id}") else (200, 202)
+            theirs = path.endswith(("{document_id}", "/feedback"))
+            expected = (404,) if theirs else (200, 202)
             assert answer.status_code in expected, (path, answer.text)
             said = answer.text.replace(id, "") if 404 in expected else answer.text
             for word in (id, "tulip", "meridian-board", "Meridian", '"safe"'):
@@ -181,8 +184,8 @@ def test_no_route_gives_or_takes_anything_of_another_principal(shop: Shop) -> No
     assert _seen(shop.alice, id) == before
     unknown = "00000000-0000-4000-8000-000000000000"
     for path in ("/v1/documents/{}", "/v1/documents?after={}"):
-        theirs, nobodys = (shop.bob.get(path.format(each)) for each in (id, unknown))
-        assert theirs.text.replace(id, "") == nobodys.text.replace(unknown, "")
+        alices, nobodys = (shop.bob.get(path.format(each)) for each in (id, unknown))
+        assert alices.text.replace(id, "") == nobodys.text.replace(unknown, "")
 
 
 def _seen(client: httpx2.Client, id: str) -> str:

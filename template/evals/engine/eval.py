@@ -40,6 +40,10 @@ class About(BaseModel, extra="forbid"):
     slice: str = "all"
     # It fails the gate by itself.
     must_pass: bool = False
+    # Where it comes from, such as the id of a response.
+    source: str | None = None
+    # Who says that it is right; with null nobody does, and it is not asked.
+    reviewed_by: str | None = ""
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ def judge(
         *_below(slices),
         *_changes(result, baseline),
         *_lost(result.outcomes, baseline),
+        *_unreviewed(result),
         *(_drop(pairs, detectable, **rules) if result.chance else _newly_failing(pairs)),
     )
     flipped = [new for old, new in pairs if old.passed != new.passed]
@@ -171,6 +172,13 @@ def _below(slices: Sequence[Slice]) -> Iterator[Finding]:
                 f" {percent(each.high)}, {each.cases} cases). {advice}"
             )
             yield Finding(verdict=each.verdict, text=text)
+
+
+def _unreviewed(result: Result) -> Iterator[Finding]:
+    if names := result.unreviewed:
+        listed = ", ".join(names[:5]) + (" …" if names[5:] else "")
+        text = f"{len(names)} cases are not reviewed, and were not asked: {listed}"
+        yield Finding(verdict="pass", text=text)
 
 
 def _changes(result: Result, baseline: Baseline | None) -> Iterator[Finding]:

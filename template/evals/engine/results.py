@@ -86,6 +86,8 @@ class Result(BaseModel, frozen=True):
     chance: bool = True
     # What belongs to no single case, such as a confusion matrix: a title, and rows of cells.
     tables: dict[str, list[list[Any]]] = {}
+    # The cases that nobody has reviewed: they were not asked.
+    unreviewed: tuple[str, ...] = ()
 
     @property
     def scores(self) -> dict[str, float]:

@@ -63,6 +63,10 @@ async def run(
     path = folder / f"{name}.yaml"
     found = service.judged(found)
     dataset = found.load(path)
+    unreviewed = [case for case in dataset.cases if (case.metadata or About()).reviewed_by is None]
+    dataset.cases = [case for case in dataset.cases if case not in unreviewed]
+    if not dataset.cases:
+        raise ValueError(f"{path} has no case with reviewed_by: review one.")
     async with found.opened(service.resources) as opened:
         asking = _Asking[Any, Any](lambda question: found.ask(opened, question))
         report = await dataset.evaluate(
@@ -92,6 +96,7 @@ async def run(
         floors=dict(found.floors),
         chance=not (service.replayed or model.partition(":")[0] == OFFLINE),
         tables=found.tables(report.cases),
+        unreviewed=tuple(str(case.name) for case in unreviewed),
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from app.errors import Unavailable
 from app.main import create_app
 from app.resources import Resources, open_resources
 from app.settings import Settings
+from app.telemetry import configure_logs
 from tests.answers.conftest import RETURNS, FakeRetriever, answers_with, passages
 from tests.conftest import KEY
 from tests.llm.conftest import Scripted
@@ -63,6 +65,16 @@ def events(text: str) -> list[tuple[str, Any]]:
         name, data = event.split("\n")
         found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
     return found
+
+
+def test_the_logs_know_an_answer_by_the_id_its_caller_got(serve: Serve) -> None:
+    client, logs = serve(), StringIO()
+    configure_logs("INFO", "json", logs)
+    whole = client.post(PATH, json=ASKED).json()
+    _, streamed = events(client.post(PATH, json=STREAMED).text)[-1]
+    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
+    noted = [line["response_id"] for line in lines if line["event"] == "answer"]
+    assert noted == [whole["id"], streamed["id"]]
 
 
 def test_a_question_is_answered_with_citations(serve: Serve) -> None:

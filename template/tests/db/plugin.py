@@ -38,10 +38,9 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres: str) -> str:
-    """The address of a database to read, and to copy."""
-    url = create_database(postgres, "migrated")
-    asyncio.run(migrate(url))
-    return url
+    """The address of a database to read: what the service notes of itself may be in it, too."""
+    asyncio.run(migrate(create_database(postgres, "pristine")))
+    return create_database(postgres, "migrated", template="pristine")
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +59,7 @@ def fresh_database(
 ) -> Iterator[str]:
     """An empty database of the test's own, which settings name."""
     name = f"test_{uuid.uuid4().hex}"
-    url = create_database(postgres, name, template="migrated")
+    url = create_database(postgres, name, template="pristine")
     monkeypatch.setenv("DATABASE__URL", url)
     yield url
     with psycopg.connect(postgres, autocommit=True) as connection:

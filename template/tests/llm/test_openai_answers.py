@@ -31,13 +31,13 @@ USAGE = RequestUsage(
 
 
 def sent(response: ModelResponse) -> ChatCompletion:
-    return ChatCompletion.model_validate_json(json.dumps(completion(response, "openai:m")))
+    return ChatCompletion.model_validate_json(json.dumps(completion("c1", response, "openai:m")))
 
 
 def streamed(
     *events: ModelResponseStreamEvent, end: ModelResponse | None = None, usage: bool = False
 ) -> list[ChatCompletionChunk]:
-    chunks = Chunks("openai:m", include_usage=usage)
+    chunks = Chunks("c1", "openai:m", include_usage=usage)
     last = chunks.last(end or ModelResponse([], finish_reason="stop", usage=USAGE))
     lines = b"".join([chunks.first(), *map(chunks.of, events), last]).decode().split("\n\n")
     assert lines[-2:] == ["data: [DONE]", ""]

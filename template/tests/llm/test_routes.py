@@ -1,7 +1,9 @@
 """The API over HTTP, and as OpenAI's own SDK sees it."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from io import StringIO
 from typing import Any
 
 import openai
@@ -16,6 +18,7 @@ from app.llm.offline import offline_model
 
 from app.main import create_app
 from app.settings import SecuritySettings, ServerSettings, Settings
+from app.telemetry import configure_logs
 from tests.conftest import KEY
 from tests.llm.conftest import Scripted
 from tests.llm.scripted import Turn
@@ -69,6 +72,16 @@ def test_a_conversation_is_answered(serve: Serve, scripted: Scripted) -> None:
     assert answer.usage
     assert answer.usage.total_tokens == 10
     assert answer.model == "scripted"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_the_logs_know_an_answer_by_the_id_its_caller_got(serve: Serve, stream: bool) -> None:
+    client, logs = serve(), StringIO()
+    configure_logs("INFO", "json", logs)
+    text = client.post(PATH, json={"messages": HI, "stream": stream}).text
+    answer = json.loads(text.split("\n\n")[0].removeprefix("data: "))
+    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
+    assert [line["response_id"] for line in lines if line["event"] == "answer"] == [answer["id"]]
 
 
 def test_without_a_model_the_configured_one_answers(serve: Serve, scripted: Scripted) -> None:

@@ -1,6 +1,7 @@
 """`POST /v1/extract` and `POST /v1/classify`."""
 
 import json
+from io import StringIO
 
 import pytest
 from fastapi import FastAPI
@@ -9,6 +10,7 @@ from fastapi.testclient import TestClient
 from app.llm.classify import Label
 from app.llm.extract import Document
 
+from app.telemetry import configure_logs
 from tests.llm.samples import LABEL, MESSAGE, UNREADABLE
 
 JSON = {"Content-Type": "application/json"}
@@ -22,6 +24,16 @@ def test_a_classification_has_its_label_and_its_reason(client: TestClient) -> No
     assert body.keys() == {"id", "model", "outcome", "detail", "usage", "label", "rationale"}
     assert body["label"] == LABEL
     assert body["model"] == "offline"
+
+
+@every_path
+def test_the_logs_know_an_answer_by_the_id_its_caller_got(client: TestClient, path: str) -> None:
+    logs = StringIO()
+    configure_logs("INFO", "json", logs)
+    answer = client.post(path, json={"text": MESSAGE}).json()
+    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
+    noted = {line["event"]: line.get("response_id") for line in lines}
+    assert noted == {"answer": answer["id"], "request": None}
 
 
 @every_path

@@ -6,8 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
+from psycopg.rows import dict_row
+from pydantic_ai.messages import ModelResponse
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from app.agent.assistant import Agents
 from app.agent.tools import calculator
@@ -18,16 +22,21 @@ from app.llm.prompts import Prompts
 from app.llm.settings import LLMSettings
 from app.monitoring import names
 from app.monitoring.agents import MonitoredAgent
+from app.monitoring.metered import MeteredModel
 from app.monitoring.models import MonitoredModel
 from app.monitoring.traces import Monitor
 
 from tests.agent.conftest import Notes, Office, call, calling, failing, notes, office
 from tests.llm.conftest import Scripted, scripted
 from tests.monitoring.conftest import Noted, attributes
+from tests.monitoring.ledgers import Books, Fragile, database
 from tests.monitoring.watching import monitor, reading_monitor
 from tests.monitoring.working import client
 
-__all__ = ["client", "monitor", "notes", "office", "reading_monitor", "scripted"]
+__all__ = ["client", "database", "monitor", "notes", "office", "reading_monitor", "scripted"]
+
+
+all__ = ["client", "monitor", "notes", "office", "reading_monitor", "scripted"]
 
 
 def reached(client: TestClient, run_id: str, status: str) -> dict[str, Any]:
@@ -40,8 +49,9 @@ def reached(client: TestClient, run_id: str, status: str) -> dict[str, Any]:
 
 
 def tree(noted: Noted) -> set[tuple[str, str | None]]:
-    """Return each kind of span with its parent, without those that only look."""
-    return {(s.name, noted.parent(s)) for s in noted.spans if not s.name.startswith("GET")}
+    """Return each kind of span with its parent, without what only looks, or nobody asked for."""
+    others = ("GET", "invoke_workflow drift")
+    return {(s.name, noted.parent(s)) for s in noted.spans if not s.name.startswith(others)}
 
 
 def test_each_leg_of_a_run_belongs_to_the_request_that_asked_for_it(
@@ -70,6 +80,17 @@ def test_each_leg_of_a_run_belongs_to_the_request_that_asked_for_it(
     assert noted.counts(names.TOOL_DURATION, names.TOOL) == {"calculator": 1, "notify": 1}
     assert noted.counts(names.AGENT_DURATION, names.AGENT)["assistant"] == 2
     assert "canary" not in noted.everything()
+
+
+def test_what_a_run_came_to_is_rated(client: TestClient, fresh_database: str) -> None:
+    run = client.post("/v1/runs", json={"input": "What is 12 * 12, canary?"}).json()
+    reached(client, run["id"], "completed")
+    body = {"response_id": run["id"], "rating": "up"}
+    assert client.post("/v1/feedback", json=body).status_code == 201
+    with psycopg.connect(fresh_database, row_factory=dict_row) as connection:
+        (kept,) = connection.execute("SELECT * FROM monitoring.responses").fetchall()
+    assert (kept["id"], kept["feature"], kept["prompt"]) == (run["id"], "agent", "assistant")
+    assert "canary" not in str(kept)
 
 
 def test_the_searches_of_a_research_belong_to_it(client: TestClient, noted: Noted) -> None:
@@ -124,6 +145,30 @@ async def test_what_is_not_done_again_is_not_counted_again(
     assert len(noted.named("execute_tool calculator")) == 1
     ended = [attributes(span).get(names.ERROR) for span in noted.named("execute_tool note")]
     assert ended == ["cancelled", None]
+
+
+class Priced(FunctionModel):
+    """A model whose price is known."""
+
+    system = "openai"
+
+    def __init__(self) -> None:
+        super().__init__(self._fail, model_name="gpt-5")
+
+    def _fail(self, messages: Any, info: AgentInfo) -> ModelResponse:
+        raise AssertionError("it was asked")
+
+
+@pytest.mark.anyio
+async def test_a_run_beyond_a_budget_says_so(
+    office: Office, database: Fragile, monitor: Monitor
+) -> None:
+    books = Books(database, monitor, daily_budgets_usd={"alice": "0.000001"})
+    model = MeteredModel(Priced(), books.metering, 4_096)
+    run = await watched(office, monitor).given(model).do()
+    assert run.status == "failed"
+    assert run.error is not None
+    assert run.error.startswith("Your budget of 0.000001 USD for today is used up")
 
 
 @pytest.mark.anyio

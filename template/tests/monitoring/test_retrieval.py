@@ -98,3 +98,17 @@ def test_a_document_is_taken_in_within_the_trace_of_its_request(
     assert noted.parent(noted.span("invoke_workflow ingest")) == "POST /v1/documents"
     assert noted.parent(noted.span("retrieval documents")) == "POST /v1/search"
     assert "canary" not in noted.everything()
+
+
+def test_what_is_embedded_is_in_the_ledger(client: TestClient) -> None:
+    added = client.post("/v1/documents", json={"title": "Notes", "text": TEXT}).json()
+    deadline = time.monotonic() + 20
+    while client.get(f"/v1/documents/{added['id']}").json()["status"] != "ready":
+        assert time.monotonic() < deadline
+    client.post("/v1/search", json={"query": "canary"})
+    found = client.get("/v1/usage", params={"group_by": "feature"}).json()
+    assert {row["feature"] for row in found["rows"]} == {"ingest", "search"}
+    # Nobody says how many tokens they are, and nobody is paid for them.
+    assert found["totals"]["estimated"]["calls"] == found["totals"]["calls"]
+    assert found["totals"]["input_tokens"] > 0
+    assert found["total_cost_usd"] == 0

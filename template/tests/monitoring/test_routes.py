@@ -6,8 +6,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.monitoring.settings import MonitoringSettings
-
 from app.about import DISTRIBUTION
 from app.main import create_app
 from app.settings import SecuritySettings, Settings
@@ -45,12 +43,10 @@ def test_a_stranger_reads_no_metrics(client: TestClient) -> None:
         assert client.get("/metrics", headers={"Authorization": header}).status_code == 401
 
 
-def test_only_scrapers_read_metrics_where_some_are_named() -> None:
+def test_only_scrapers_read_metrics_where_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONITORING__SCRAPERS", '["prometheus"]')
     keys = {"alice": KEY, "prometheus": "another-key-for-tests"}
-    settings = Settings(
-        security=SecuritySettings(api_keys=keys),
-        monitoring=MonitoringSettings(scrapers=frozenset({"prometheus"})),
-    )
+    settings = Settings(security=SecuritySettings(api_keys=keys))
     with TestClient(create_app(settings)) as client:
         statuses = {
             principal: client.get("/metrics", headers={"Authorization": f"Bearer {key}"})
@@ -107,10 +103,11 @@ def test_what_people_write_into_a_url_is_not_noted(client: TestClient, noted: No
 
 
 def test_it_is_noted_and_redacted_where_content_is_captured(
-    settings: Settings, noted: Noted
+    monkeypatch: pytest.MonkeyPatch, noted: Noted
 ) -> None:
-    capturing = {"monitoring": MonitoringSettings(capture_content=True)}
-    app = create_app(settings.model_copy(update=capturing), opening(noted))
+    monkeypatch.setenv("MONITORING__CAPTURE_CONTENT", "true")
+    settings = Settings(security=SecuritySettings(api_keys={"alice": KEY}))
+    app = create_app(settings, opening(noted))
     with TestClient(app, headers={"Authorization": f"Bearer {KEY}"}) as client:
         client.get("/openapi.json?card=4111111111111111")
     (span,) = noted.spans

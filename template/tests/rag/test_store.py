@@ -15,7 +15,8 @@ pytestmark = pytest.mark.anyio
 
 async def test_each_beginning_of_work_is_counted(rag: Rag) -> None:
     version = newest(await rag.add("A dog."))
-    assert [await rag.store.begin(version) for _ in range(3)] == [1, 2, 3]
+    begun = [await rag.store.begin(version) for _ in range(3)]
+    assert begun == [(attempt, "alice") for attempt in (1, 2, 3)]
     assert (await rag.documents.list("alice"))[0].status == "running"
 
 

@@ -94,7 +94,9 @@ class DurableModel(WrapperModel):
         async def ask() -> tuple[str, str]:
             given = messages, model_settings, model_request_parameters
             try:
-                async with self._calls.begin(self._prompt, self.wrapped) as call:
+                async with self._calls.begin(
+                    self._prompt, self.wrapped, messages, model_request_parameters
+                ) as call:
                     response = call.take(await self.wrapped.request(*given))
             except ServiceError as error:
                 return "failed", error.detail

@@ -65,7 +65,7 @@ class Work:
 
     async def run(self, run_id: str, leg: int) -> None:
         """Work on a leg of a run until it ends, or needs a decision."""
-        bind_contextvars(feature="agent", run_id=run_id)
+        bind_contextvars(feature="agent", run_id=run_id, response_id=run_id)
         run = await patiently(lambda: self._store.begin(run_id, leg))
         if run is None:
             return
@@ -89,7 +89,7 @@ class Work:
         self, run_id: str, leg: int, principal: str, tokens: int, number: int, question: str
     ) -> dict[str, Any]:
         """Look into one question of a research, with at most so many tokens."""
-        bind_contextvars(feature="agent", run_id=run_id, principal=principal)
+        bind_contextvars(feature="agent", run_id=run_id, response_id=run_id, principal=principal)
         scope = Scope(self._store, run_id, leg, principal, part=f"search {number}")
         limits = self._settings.model_copy(update={"max_tokens": tokens})
         usage = RunUsage()

@@ -4,7 +4,7 @@ They are fetched before the model is asked, so no connection to a database waits
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 from pydantic_ai import ModelRequest, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
@@ -15,11 +15,14 @@ from app.answers.citations import Reader
 from app.answers.settle import Answer, settle
 from app.answers.sources import fitting, put, refuse_long
 from app.db.texts import Text
+from app.llm.calls import answering
 from app.llm.chat import Chat, ChatRequest
 from app.llm.failures import sendable
 from app.llm.unshared import unshared
 from app.rag.bodies import Metadata
 from app.rag.retrieve import Passage, Retrieves
+
+ANSWER: Final = "answer"
 
 
 class Question(BaseModel, extra="forbid", strict=True):
@@ -43,13 +46,14 @@ class Answers:
         model answers.
         """
         model = self._chat.models.get(asked.model).model_name
-        passages = await self._retrieve(principal, asked)
-        reader, response = Reader(passages), None
-        if passages:
-            response = await self._chat.reply(_request(passages, asked))
-            reader.feed(sendable(response.text or ""))
+        with answering(ANSWER) as id:
+            passages = await self._retrieve(principal, asked)
+            reader, response = Reader(passages), None
+            if passages:
+                response = await self._chat.reply(_request(passages, asked))
+                reader.feed(sendable(response.text or ""))
         reader.finish()
-        return settle(reader, response, model)
+        return settle(id, reader, response, model)
 
     async def stream(
         self, principal: str, asked: Question
@@ -59,24 +63,25 @@ class Answers:
         To be read to its end, or closed, in one task. Raises as `reply` does.
         """
         model = self._chat.models.get(asked.model).model_name
-        passages = await self._retrieve(principal, asked)
-        yield passages
-        reader, response = Reader(passages), None
-        if passages:
-            async with self._chat.stream(_request(passages, asked)) as stream:
-                async for event in unshared(stream):
-                    if shown := reader.feed(sendable(_text(event))):
-                        yield shown
-            response = stream.get()
+        with answering(ANSWER) as id:
+            passages = await self._retrieve(principal, asked)
+            yield passages
+            reader, response = Reader(passages), None
+            if passages:
+                async with self._chat.stream(_request(passages, asked)) as stream:
+                    async for event in unshared(stream):
+                        if shown := reader.feed(sendable(_text(event))):
+                            yield shown
+                response = stream.get()
         if shown := reader.finish():
             yield shown
-        yield settle(reader, response, model)
+        yield settle(id, reader, response, model)
 
     async def _retrieve(self, principal: str, asked: Question) -> list[Passage]:
         """Return the best passages, as many as a model reads here."""
         room = self._chat.room_tokens
         refuse_long(asked.question, room)
-        with bound_contextvars(feature="answer"):
+        with bound_contextvars(feature=ANSWER):
             found = await self._retriever.retrieve(
                 principal, asked.question, limit=asked.limit, filter=asked.filter
             )

@@ -43,6 +43,15 @@ class Citation(BaseModel, frozen=True):
     quote: str
 
 
+class Reading(BaseModel, frozen=True):
+    """How an answer was read: its sentences, and each citation in it, those dropped included."""
+
+    sentences: int = 0
+    supported: int = 0
+    citations: int = 0
+    dropped: int = 0
+
+
 class Reader:
     """Reads an answer piece by piece; `text` is what may be shown of it so far."""
 
@@ -56,6 +65,8 @@ class Reader:
         self._said: list[str] = []
         # Each sentence, and whether it is supported.
         self._sentences: list[tuple[str, bool]] = []
+        self._cited = 0
+        self._dropped = 0
 
     @property
     def text(self) -> str:
@@ -68,6 +79,15 @@ class Reader:
     @property
     def unsupported(self) -> list[str]:
         return [sentence for sentence, supported in self._sentences if not supported]
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(
+            sentences=len(self._sentences),
+            supported=len(self._sentences) - len(self.unsupported),
+            citations=self._cited,
+            dropped=self._dropped,
+        )
 
     def feed(self, piece: str) -> str:
         """Read on; return what there is to show."""
@@ -113,6 +133,9 @@ class Reader:
     def _cite(self, tag: str) -> None:
         citation = self._checked(tag)
         self._end_sentence(supported=citation is not None)
+        if not tag.startswith("</"):
+            self._cited += 1
+            self._dropped += citation is None
         if citation:
             if citation not in self.citations:
                 self.citations.append(citation)

@@ -4,13 +4,12 @@ It is an answer only as far as its citations hold: where none does, the service 
 so in a sentence of its own.
 """
 
-import uuid
 from typing import Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic_ai.messages import ModelResponse
 
-from app.answers.citations import Citation, Reader
+from app.answers.citations import Citation, Reader, Reading
 from app.llm.calls import Call
 from app.llm.failures import sendable
 from app.llm.structured import Usage
@@ -37,22 +36,25 @@ class Answer(BaseModel):
     abstained: bool
     detail: str | None
     usage: Usage
+    # For who measures answers; callers are not told.
+    reading: Reading = Field(Reading(), exclude=True)
 
 
-def settle(reader: Reader, response: ModelResponse | None, model_name: str) -> Answer:
+def settle(id: str, reader: Reader, response: ModelResponse | None, model_name: str) -> Answer:
     """Return the answer that has been read; without passages there was no `response`."""
     call = Call(model_name)
     if response:
         call.take(response)
     cost = call.cost_usd
     return Answer(
-        id=f"answer-{uuid.uuid4().hex}",
+        id=id,
         model=call.model_name,
         answer=reader.text.strip() if reader.supported else ABSTAINED,
         citations=reader.citations if reader.supported else [],
         unsupported=reader.unsupported,
         abstained=not reader.supported,
         detail=_detail(reader, response),
+        reading=reader.reading,
         usage=Usage(
             input_tokens=call.usage.input_tokens,
             output_tokens=call.usage.output_tokens,

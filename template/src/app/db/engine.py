@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import structlog
-from psycopg.errors import UndefinedTable
+from psycopg.errors import InvalidSchemaName, UndefinedObject, UndefinedTable
 from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
@@ -53,7 +53,7 @@ class Database:
             why = "no connection is free" if busy else "it does not do what is asked"
             raise _unavailable(f"{why}; try again") from error
         except ProgrammingError as error:
-            if not isinstance(error.orig, UndefinedTable):
+            if not isinstance(error.orig, UndefinedTable | UndefinedObject | InvalidSchemaName):
                 raise
             raise _unavailable("its tables are missing: python -m app migrate") from error
 

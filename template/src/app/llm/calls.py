@@ -5,15 +5,16 @@ Of the words that are exchanged nothing is logged.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import cast
 
 import structlog
-from pydantic_ai.messages import ModelResponse
-from pydantic_ai.models import Model
+from pydantic_ai.messages import ModelMessage, ModelResponse
+from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.usage import RequestUsage
 from structlog.contextvars import bound_contextvars
@@ -33,6 +34,11 @@ class Call:
     """One use of a model, and what came of it: several answers where it was asked again."""
 
     model_name: str
+    # What the caller wrote, without the prompt.
+    asked: Sequence[ModelMessage] = ()
+    parameters: ModelRequestParameters = field(default_factory=ModelRequestParameters)
+    # The last answer.
+    response: ModelResponse | None = None
     outcome: str = "cancelled"
     usage: RequestUsage = field(default_factory=RequestUsage)
     # None where the price of an answer is not known.
@@ -42,6 +48,7 @@ class Call:
         """Note an answer; raise unless the provider said why it ended: nobody else knows that."""
         if not response or not is_whole(response):
             raise ProviderFailed("The model's answer broke off.")
+        self.response = response
         self.model_name = response.model_name or self.model_name
         self.outcome = response.finish_reason or "stop"
         self.usage += response.usage
@@ -59,20 +66,30 @@ class Calls:
     models: Models
     limits: LLMSettings
     deadline_seconds: float
+    # Told of each that was answered, such as to look at how well.
+    answered: Callable[[Call], None] = lambda call: None
 
     @asynccontextmanager
-    async def begin(self, prompt: Prompt, model: Model) -> AsyncGenerator[Call]:
+    async def begin(
+        self,
+        prompt: Prompt,
+        model: Model,
+        asked: Sequence[ModelMessage],
+        parameters: ModelRequestParameters | None = None,
+    ) -> AsyncGenerator[Call]:
         """Make a call in the body, which hands over each answer; log what came of it.
 
         Raises a `ServiceError` for what fails at the provider.
         """
-        call, failure = Call(model.model_name), dict[str, object]()
+        call = Call(model.model_name, asked, parameters or ModelRequestParameters())
+        failure = dict[str, object]()
         started = time.perf_counter()
         try:
             # Whatever is noted meanwhile is noted as this prompt's.
             with translated(), bound_contextvars(prompt=str(prompt)):
                 async with asyncio.timeout(self.deadline_seconds):
                     yield call
+                self.answered(call)
         except Exception as error:
             call.outcome = error.code if isinstance(error, ServiceError) else ServiceError.code
             cause = error.__cause__ or error
@@ -107,6 +124,14 @@ class Calls:
         if tokens > most:
             detail = f"That is about {tokens} tokens, and at most {most} are read here: send less."
             raise ContextLengthExceeded(detail, param=param)
+
+
+@contextmanager
+def answering(kind: str) -> Iterator[str]:
+    """Give the id of the answer that the body makes; what is noted meanwhile is noted with it."""
+    id = f"{kind}-{uuid.uuid4().hex}"
+    with bound_contextvars(response_id=id):
+        yield id
 
 
 def is_whole(response: ModelResponse) -> bool:

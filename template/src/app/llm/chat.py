@@ -4,7 +4,7 @@ A prompt of the service's own stands before what the caller sent.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.profiles import ModelProfile
 from pydantic_ai.settings import ModelSettings
 
-from app.llm.calls import Calls, estimated_tokens
+from app.llm.calls import Call, Calls, estimated_tokens
 from app.llm.prompts import Prompt
 
 from app.errors import BadRequest
@@ -36,7 +36,7 @@ class Chat:
     def __init__(self, calls: Calls, prompt: Prompt) -> None:
         self.models = calls.models
         self._calls = calls
-        self._prompt = prompt
+        self.prompt = prompt
         self._prompt_text = prompt.render()
         self._settings = calls.settings(prompt)
 
@@ -49,7 +49,7 @@ class Chat:
     async def reply(self, request: ChatRequest) -> ModelResponse:
         """Return the whole answer; raise `ServiceError` where there is none, or a part of one."""
         arguments = self._arguments(request)
-        async with self._calls.begin(self._prompt, arguments["model"]) as call:
+        async with self._begin(request, arguments["model"]) as call:
             return call.take(await direct.model_request(**arguments))
 
     @asynccontextmanager
@@ -60,10 +60,13 @@ class Chat:
         to have been cut off: only then it is known to be whole.
         """
         arguments = self._arguments(request)
-        async with self._calls.begin(self._prompt, arguments["model"]) as call:
+        async with self._begin(request, arguments["model"]) as call:
             async with direct.model_request_stream(**arguments) as stream:
                 yield stream
             call.take(stream.get())
+
+    def _begin(self, request: ChatRequest, model: Model) -> AbstractAsyncContextManager[Call]:
+        return self._calls.begin(self.prompt, model, request.messages, request.parameters)
 
     def _arguments(self, request: ChatRequest) -> dict[str, Any]:
         model = self.models.get(request.model)

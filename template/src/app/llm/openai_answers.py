@@ -6,7 +6,6 @@ passing on a token costs little more than writing it.
 
 import json
 import time
-import uuid
 from collections.abc import Mapping
 
 from pydantic_ai import messages as ai
@@ -18,7 +17,7 @@ from app.errors import ServiceError
 Json = dict[str, object]
 
 
-def completion(response: ai.ModelResponse, model: str) -> Json:
+def completion(id: str, response: ai.ModelResponse, model: str) -> Json:
     """Make the body that answers a request for `model`."""
     message: Json = {"role": "assistant", "content": response.text, "refusal": _refusal(response)}
     if calls := response.tool_calls:
@@ -27,14 +26,14 @@ def completion(response: ai.ModelResponse, model: str) -> Json:
         ]
     choice = {"index": 0, "message": message, "finish_reason": _finish_reason(response)}
     usage = _usage(response.usage)
-    return {**_head("chat.completion", model), "choices": [choice], "usage": usage}
+    return {**_head(id, "chat.completion", model), "choices": [choice], "usage": usage}
 
 
 class Chunks:
     """Makes the events of one stream."""
 
-    def __init__(self, model: str, *, include_usage: bool) -> None:
-        head = json.dumps(_head("chat.completion.chunk", model))
+    def __init__(self, id: str, model: str, *, include_usage: bool) -> None:
+        head = json.dumps(_head(id, "chat.completion.chunk", model))
         self._head = f'data: {head[:-1]}, "choices": '.encode()
         self._tail = b', "usage": null}\n\n' if include_usage else b"}\n\n"
         self._before_text = self._head + b'[{"index": 0, "delta": {"content": '
@@ -101,8 +100,7 @@ def error_event(error: ServiceError) -> bytes:
     return f"data: {json.dumps(error_object(error))}\n\n".encode()
 
 
-def _head(kind: str, model: str) -> Json:
-    id = f"chatcmpl-{uuid.uuid4().hex}"
+def _head(id: str, kind: str, model: str) -> Json:
     return {"id": id, "object": kind, "created": int(time.time()), "model": model}
 
 

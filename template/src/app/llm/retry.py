@@ -21,6 +21,8 @@ from pydantic_ai.settings import ModelSettings
 
 from app.llm.settings import LLMSettings
 
+from app.errors import ServiceError
+
 Sleep = Callable[[float], Awaitable[None]]
 _T = TypeVar("_T")
 _log = structlog.stdlib.get_logger("app.llm")
@@ -95,7 +97,8 @@ def another_may_answer(error: Exception) -> bool:
     if isinstance(error, e.ModelRequestRejectedError):
         own = e.ModelAuthenticationError | e.ModelNotFoundError | e.ModelContextWindowExceededError
         return isinstance(error, own)
-    return not isinstance(error, e.UserError)
+    # What the service itself refuses, such as a call beyond a budget, no other model may do.
+    return not isinstance(error, e.UserError | ServiceError)
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from app.llm.calls import answering
 from app.llm.classify import Classified
 from app.llm.event_stream import EventStream, Write, disconnected, while_connected
 from app.llm.extract import Extraction
@@ -26,6 +27,7 @@ from app.resources import Resources
 from app.security import NEEDS_KEY
 
 ERROR_FORMATS = {"/v1/chat/completions": error_response, "/v1/models": error_response}
+COMPLETION = "chatcmpl"
 CLIENT_LEFT = 499  # As logs say it; there is nobody to read it.
 _STATUSES = (400, 401, 403, 404, 413, 429, 500, 502, 503, 504)
 _BODY = {"type": "object", "required": ["message", "type", "param", "code"]}
@@ -51,19 +53,21 @@ async def create_completion(body: CompletionRequest, request: Request) -> Respon
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
 
         async def produce(write: Write) -> None:
-            chunks = Chunks(model, include_usage=include_usage)
-            first = chunks.first()
-            async with chat.stream(asked) as stream:
-                async for event in unshared(stream):
-                    if chunk := chunks.of(event):
-                        await write(first + chunk)
-                        first = b""
-            # Only now it is certain that the answer is whole.
-            await write(first + chunks.last(stream.get()))
+            with answering(COMPLETION) as id:
+                chunks = Chunks(id, model, include_usage=include_usage)
+                first = chunks.first()
+                async with chat.stream(asked) as stream:
+                    async for event in unshared(stream):
+                        if chunk := chunks.of(event):
+                            await write(first + chunk)
+                            first = b""
+                # Only now it is certain that the answer is whole.
+                await write(first + chunks.last(stream.get()))
 
         return EventStream(produce, error_event)
     async with while_connected(partial(disconnected, request.receive)):
-        answer = completion(await chat.reply(asked), model)
+        with answering(COMPLETION) as id:
+            answer = completion(id, await chat.reply(asked), model)
         # As ASCII: a model may write half of a surrogate pair.
         return Response(json.dumps(answer), media_type="application/json")
     return Response(status_code=CLIENT_LEFT)

@@ -4,15 +4,14 @@ A model's answer that does not fit the type goes back to it once, with what was 
 that was cut off is never mended: what is missing in it cannot be told from what is not there.
 """
 
-import uuid
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
-from pydantic_ai import Agent, CallToolsNode
+from pydantic_ai import Agent, CallToolsNode, ModelRequest
 from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.models import Model
 
-from app.llm.calls import Call, Calls
+from app.llm.calls import Call, Calls, answering
 from app.llm.failures import sendable
 from app.llm.prompts import Prompt
 
@@ -69,9 +68,11 @@ class Structured(Generic[R]):
         """Read `text`; raise `ServiceError` where it is too long, or no model answers."""
         model = self._calls.models.get(model_id)
         self._calls.refuse_long([text], param="text")
-        async with self._calls.begin(self._prompt, model) as call:
-            outcome, detail, data = await self._read(text, model, call)
-            call.outcome = outcome
+        asked = [ModelRequest.user_text_prompt(text)]
+        with answering(self._prompt.name) as id:
+            async with self._calls.begin(self._prompt, model, asked) as call:
+                outcome, detail, data = await self._read(text, model, call)
+                call.outcome = outcome
         cost = call.cost_usd
         usage = Usage(
             input_tokens=call.usage.input_tokens,
@@ -79,7 +80,7 @@ class Structured(Generic[R]):
             cost_usd=None if cost is None else f"{cost:f}",
         )
         return self._result(
-            id=f"{self._prompt.name}-{uuid.uuid4().hex}",
+            id=id,
             model=call.model_name,
             outcome=outcome,
             detail=detail,

@@ -1,9 +1,10 @@
 """What is measured of models, agents, tools and searches; FastAPI measures requests itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Final
 
-from opentelemetry.metrics import Histogram, Meter
+from opentelemetry.metrics import Histogram, Meter, Observation
 from opentelemetry.util.types import AttributeValue
 
 from app.monitoring import names
@@ -16,6 +17,7 @@ _FIRST_SECONDS: Final = [
     *(0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 ]
 _TOKENS: Final = [4**n for n in range(14)]
+_SCORES: Final = [n / 10 for n in range(11)]
 
 
 class Metrics:
@@ -40,6 +42,10 @@ class Metrics:
         self.first_chunk = histogram(
             names.TIME_TO_FIRST_CHUNK, "s", _FIRST_SECONDS, "Time until a stream's first chunk"
         )
+        self.scores = histogram(
+            names.EVALUATION_SCORE, "1", _SCORES, "What a check says of answers: 1 good, 0 bad"
+        )
+        self.feedback = meter.create_counter(names.FEEDBACK, "{rating}", "What callers say")
         self._tokens = histogram(names.USAGE, "{token}", _TOKENS, "Tokens of a call")
         # Parts of those: to add them would count them twice.
         self._parts = {
@@ -53,6 +59,32 @@ class Metrics:
                 names.REASONING_USAGE, "{token}", "Output tokens that nobody is shown"
             ),
         }
+
+        self._cost = meter.create_counter(names.COST, "USD", "What calls have cost")
+        self._unpriced = meter.create_counter(
+            names.UNPRICED, "{call}", "Calls whose price nobody knows"
+        )
+        self.lost = meter.create_counter(names.LEDGER_LOST, "{row}", "Calls not in the ledger")
+        self.refused = meter.create_counter(
+            names.BUDGET_REFUSED, "{call}", "Calls for which no budget was left"
+        )
+        self._meter = meter
+
+    def observe_budget(self, share: Callable[[], float]) -> None:
+        """Show which part of the budget of all is spent or reserved today."""
+        self._meter.create_observable_gauge(
+            names.BUDGET_USED,
+            [lambda _: [Observation(share())]],
+            "1",
+            "Part of the budget of all that is spent or reserved today",
+        )
+
+    def count_cost(self, usd: Decimal | None, labels: Labels, *, estimated: bool) -> None:
+        """Count what a call has cost; None where nobody knows."""
+        if usd is None:
+            self._unpriced.add(1, labels)
+        else:
+            self._cost.add(float(usd), {**labels, names.ESTIMATED: str(estimated).lower()})
 
     def count_tokens(self, used: Mapping[str, int], labels: Labels) -> None:
         """Count tokens, which are given by the names of the attributes that spans have."""

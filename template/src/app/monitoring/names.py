@@ -29,6 +29,10 @@ PROMPT_VERSION: Final = "app.prompt.version"
 FEATURE: Final = "app.feature"
 KIND_OF_TOKENS: Final = "gen_ai.token.type"
 ERROR: Final = "error.type"
+ESTIMATED: Final = "app.cost.estimated"
+EVALUATION: Final = "gen_ai.evaluation.name"
+RATING: Final = "app.feedback.rating"
+DRIFT_MEASURE: Final = "app.drift.measure"
 
 # Attributes of spans
 SERVER: Final = "server.address"
@@ -56,6 +60,12 @@ TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
 FOUND: Final = "app.retrieval.found"
 WORKFLOW_ID: Final = "app.workflow.id"
 
+# Events of spans, and their attributes
+EVALUATION_RESULT: Final = "gen_ai.evaluation.result"
+SCORE: Final = "gen_ai.evaluation.score.value"
+SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+ANSWER_ID: Final = "app.response.id"
+
 # Attributes that hold content, where it is captured
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
@@ -73,3 +83,12 @@ CACHE_WRITE_USAGE: Final = "gen_ai.client.inference.usage.cache_write.input_toke
 REASONING_USAGE: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
 AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
 TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
+EVALUATION_SCORE: Final = "app.evaluation.score"
+FEEDBACK: Final = "app.feedback"
+COST: Final = "app.cost"
+UNPRICED: Final = "app.calls.unpriced"
+BUDGET_USED: Final = "app.budget.used"
+BUDGET_REFUSED: Final = "app.budget.refused"
+LEDGER_LOST: Final = "app.ledger.lost"
+DRIFT_SCORE: Final = "app.drift.score"
+DRIFT_P_VALUE: Final = "app.drift.p_value"

@@ -9,6 +9,7 @@ from pydantic_ai.embeddings.result import EmbeddingResult, EmbedInputType
 from pydantic_ai.embeddings.wrapper import WrapperEmbeddingModel
 
 from app.monitoring import names
+from app.monitoring.metering import Asked, Metering
 from app.monitoring.metrics import Labels
 from app.monitoring.traces import Monitor
 from app.rag.retrieve import Passage, Retrieves
@@ -39,6 +40,31 @@ class MonitoredEmbedding(WrapperEmbeddingModel):
             asked.span.set_attributes(used)
             for vector in result.embeddings[:1]:
                 asked.span.set_attribute(names.DIMENSIONS, len(vector))
+            return result
+
+
+class MeteredEmbedding(WrapperEmbeddingModel):
+    """Embeds as the model does, and meters it."""
+
+    def __init__(self, wrapped: EmbeddingModel, metering: Metering) -> None:
+        super().__init__(wrapped)
+        metering.require_price(wrapped.system, wrapped.model_name, wrapped.base_url)
+        self._metering = metering
+
+    async def embed(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        input_type: EmbedInputType,
+        settings: EmbeddingSettings | None = None,
+    ) -> EmbeddingResult:
+        model = self.wrapped
+        size = sum(len(text.encode()) for text in ([inputs] if isinstance(inputs, str) else inputs))
+        asked = Asked(model.system, model.model_name, model.base_url, size)
+        async with self._metering.call(asked) as answered:
+            result = await model.embed(inputs, input_type=input_type, settings=settings)
+            answered.usage, answered.model = result.usage, result.model_name
+            answered.is_whole, answered.outcome = True, "stop"
             return result
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 class MonitoringSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Whether traces hold what was written and answered, as `redact.py` leaves it.
+    # Whether what was written and answered is kept, as `redact.py` leaves it.
     capture_content: bool = False
     # Who may read /metrics, by their principals; without names, whoever has a key.
     scrapers: frozenset[str] = frozenset()

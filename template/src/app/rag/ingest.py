@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import structlog
 from dbos import DBOS, StepOptions
 from dbos import error as dbos
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from app.rag.documents import INGEST
 from app.rag.embed import Embeddings
@@ -71,9 +71,11 @@ class Ingestion:
     async def run(self, document_id: str, number: int) -> None:
         """Ingest one version; note the reason where that cannot be done."""
         version = Version(document_id, number)
-        attempts = await patiently(lambda: self._store.begin(version))
-        if attempts is None:
+        begun = await patiently(lambda: self._store.begin(version))
+        if begun is None:
             return
+        attempts, principal = begun
+        bind_contextvars(principal=principal)
         try:
             if attempts > _MOST_ATTEMPTS:
                 raise UnreadableDocument(_ENDED)

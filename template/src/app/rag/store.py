@@ -32,10 +32,10 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin(self, version: Version) -> int | None:
-        """Note that work begins; return how often it has, None where it is not wanted any more."""
-        attempts: int | None = await self._scalar(_BEGIN, version)
-        return attempts
+    async def begin(self, version: Version) -> tuple[int, str] | None:
+        """Note that work begins; return how often it has and for whom, None where for nobody."""
+        row = await self._row(_BEGIN, version)
+        return (row.attempts, row.principal) if row else None
 
     async def enter(self, version: Version, stage: str) -> None:
         """Note the stage that is worked on."""
@@ -144,7 +144,7 @@ _BEGIN = """
     UPDATE rag.versions v SET status = 'running', attempts = attempts + 1 FROM rag.documents d
     WHERE d.id = v.document_id AND d.version = v.version
         AND v.document_id = :id AND v.version = :version AND v.status IN ('queued', 'running')
-    RETURNING attempts"""
+    RETURNING attempts, principal"""
 _FAIL = f"""
     WITH unstaged AS (DELETE FROM rag.staged_chunks {_IS_IT})
     UPDATE rag.versions SET status = 'failed', error = :error, content = NULL {_IS_IT}"""

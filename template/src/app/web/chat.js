@@ -2,7 +2,7 @@
 
 import { ServiceError, call, events } from "./api.js";
 import { markdown } from "./markdown.js";
-import { announce, element, errorBox, isAtBottom, scrollDown, tokens } from "./page.js";
+import { announce, element, errorBox, isAtBottom, scrollDown, shown, tokens } from "./page.js";
 
 const STORED = "conversation";
 const [models, list, empty, unkept, form, input, send, stop] = [
@@ -10,7 +10,7 @@ const [models, list, empty, unkept, form, input, send, stop] = [
   "chat-form", "chat-text", "chat-send", "chat-stop",
 ].map((id) => document.getElementById(id));
 
-// {role, content}, and for an answer: model, usage, note, error.
+// {role, content}, and for an answer: model, usage, note, error, and the id of a whole one.
 let messages = load();
 let running = null;
 
@@ -40,7 +40,7 @@ function show() {
 function render(message, isLast) {
   const mine = message.role === "user";
   const body = element("div", { class: "body" }, mine ? message.content : markdown(message.content));
-  return element(
+  const item = element(
     "li",
     { class: `message ${message.role}` },
     element("span", { class: "unseen" }, mine ? "You:" : "Answer:"),
@@ -48,6 +48,8 @@ function render(message, isLast) {
     message.error ? errorBox(message.error, isLast && !running ? retry : null) : "",
     element("p", { class: "meta" }, metaOf(message)),
   );
+  if (message.id) shown(message.id, item);
+  return item;
 }
 
 function metaOf({ model, usage, note }) {
@@ -101,13 +103,18 @@ async function stream(asked, answer, signal) {
   if (models.value) body.model = models.value;
   const response = await call("/v1/chat/completions", { body, signal });
   const draw = drawer(answer);
+  let id = "";
   // Without [DONE] the answer is not whole.
   for await (const { data } of events(response)) {
-    if (data === "[DONE]") return;
+    if (data === "[DONE]") {
+      answer.id = id;
+      return;
+    }
     const chunk = JSON.parse(data);
     if (chunk.error) throw new ServiceError(chunk.error.message, chunk.error);
     const [choice] = chunk.choices;
     answer.content += choice?.delta.content ?? choice?.delta.refusal ?? "";
+    id = chunk.id;
     answer.model = chunk.model;
     answer.usage = chunk.usage ?? answer.usage;
     answer.note = NOTES[choice?.finish_reason] ?? answer.note;

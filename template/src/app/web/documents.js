@@ -1,7 +1,7 @@
 // The tab Documents: what the service has read, and answers that cite it.
 
 import { ServiceError, call, events } from "./api.js";
-import { announce, element, errorBox, tokens } from "./page.js";
+import { announce, element, errorBox, shown, tokens } from "./page.js";
 
 const panel = document.getElementById("documents");
 const [file, told, errors, list, empty, more, form, question, result, dialog] = [
@@ -211,6 +211,7 @@ async function reply(asked) {
   try {
     const [answer, passages] = await stream(asked, text, running.signal);
     result.replaceChildren(...whole(answer, passages));
+    shown(answer.id, result);
     const partly = answer.unsupported.length && !answer.abstained ? " A part has no source." : "";
     announce(`${answer.answer}${partly} ${answer.detail ?? ""}`);
   } catch (error) {

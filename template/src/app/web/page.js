@@ -30,6 +30,11 @@ export function scrollDown() {
   window.scrollTo(0, document.documentElement.scrollHeight);
 }
 
+// Tell whoever listens for "answer" that a whole one is in `place`: more may be put there.
+export function shown(id, place) {
+  document.dispatchEvent(new CustomEvent("answer", { detail: { id, place } }));
+}
+
 export function tokens(input, output) {
   return `${input.toLocaleString("en")} tokens in, ${output.toLocaleString("en")} out`;
 }

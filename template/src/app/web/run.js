@@ -2,7 +2,7 @@
 
 import { ServiceError, call, events } from "./api.js";
 import { markdown } from "./markdown.js";
-import { announce, element, errorBox, isAtBottom, scrollDown, tokens } from "./page.js";
+import { announce, element, errorBox, isAtBottom, scrollDown, shown, tokens } from "./page.js";
 
 export const ENDED = ["completed", "failed", "cancelled"];
 
@@ -151,6 +151,7 @@ const SHOW = {
   "approval.requested": showApproval,
   "run.completed": (view, { output }) => {
     view.body.replaceChildren(markdown(output));
+    shown(view.run.id, view.items.at(-1));
     if (view.isLive) announce(view.body.textContent);
   },
   "run.failed": (view, { error }) => {

@@ -297,3 +297,11 @@ def test_a_baseline_with_other_runs_a_case_is_too_little_to_fail_by() -> None:
     assert ruling.verdict == "inconclusive"
     [said] = texts(ruling, "inconclusive")
     assert "save a baseline with as many runs a case" in said
+
+
+def test_what_is_not_reviewed_is_listed_and_fails_nothing() -> None:
+    waiting = result(["+"]).model_copy(update={"unreviewed": tuple("abcdef")})
+    ruling = judge(waiting, None)
+    assert ruling.verdict == "pass"
+    (said,) = [said for said in texts(ruling, "pass") if "reviewed" in said]
+    assert said.startswith("6 cases are not reviewed, and were not asked: a, b, c, d, e …")

@@ -50,9 +50,10 @@ async def evaluate(
     service: Service = SERVICE,
     model: str = "m",
     more: Sequence[Evaluator[str, str, About]] = (),
+    cases: str = CASES,
     **options: Any,
 ) -> Result:
-    (folder / "capitals.yaml").write_text(CASES)
+    (folder / "capitals.yaml").write_text(cases)
     found = Eval(
         dataset=Dataset[str, str, About],
         ask=ask,
@@ -224,3 +225,18 @@ class Thing(BaseModel):
 )
 def test_values_are_shown_as_people_read_them(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+async def test_what_nobody_has_reviewed_is_not_asked(tmp_path: Path) -> None:
+    more = "- {name: three, inputs: c, metadata: {reviewed_by: null}}\n"
+    more += "- {name: four, inputs: d, expected_output: D, metadata: {reviewed_by: Ada}}\n"
+    result = await evaluate(tmp_path, cases=CASES + more)
+    assert [outcome.case for outcome in result.outcomes] == ["one", "two", "four"]
+    assert result.unreviewed == ("three",)
+
+
+async def test_one_case_has_to_be_reviewed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no case with reviewed_by"):
+        await evaluate(
+            tmp_path, cases="cases:\n- {name: a, inputs: a, metadata: {reviewed_by: null}}"
+        )

@@ -1,0 +1,26 @@
+"""Settings of monitoring where there is something that costs money."""
+
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
+
+from app.monitoring.settings import MonitoringSettings
+
+USD = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+
+
+class LedgerSettings(MonitoringSettings):
+    # Who sees in /v1/usage what everybody's calls cost; others see their own.
+    readers: frozenset[str] = frozenset()
+    # What calls may cost in a day, by UTC: all together, and those of a principal.
+    daily_budget_usd: USD | None = None
+    daily_budgets_usd: dict[str, USD] = Field(default_factory=dict)
+    # How long calls are kept.
+    ledger_days: PositiveInt = 400
+
+    def missing_in_production(self, principals: Collection[str]) -> list[str]:
+        """Say what is not set, and has to be: whoever has a budget needs a key."""
+        unknown = [name for name in self.daily_budgets_usd if name not in principals]
+        return [f"a key in SECURITY__API_KEYS for {name}, who has a budget" for name in unknown]
