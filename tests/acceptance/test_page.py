@@ -122,8 +122,8 @@ def test_an_answer_is_rated_and_rated_otherwise(open_page: Open, stub_server: St
     # It is drawn again, with what was said of it.
     send(page, "And?")
     wait_until_answered(page)
-    pressed = page.get_by_role("button", name="Bad answer").first
-    expect(pressed).to_have_attribute("aria-pressed", "true")
+    bad = page.get_by_role("button", name="Bad answer").first
+    expect(bad).to_have_attribute("aria-pressed", "true")
 
 
 @contextmanager

@@ -86,7 +86,9 @@ def _migrate(url: str, packages: Path) -> None:
 
 
 def _chains(packages: Path) -> dict[str, Path]:
-    return {path.parent.name: path for path in sorted(packages.glob("*/migrations"))}
+    # Of a package that an update took away, a folder with what Python has compiled may be left.
+    files = sorted(packages.glob("*/migrations/*.py"))
+    return {file.parent.parent.name: file.parent for file in files}
 
 
 def _config(folder: Path) -> Config:
