@@ -19,6 +19,7 @@ from app.monitoring.budgets import Budgets
 from app.monitoring.ledger import Call, Ledger
 from app.monitoring.ledger_settings import LedgerSettings
 from app.monitoring.metering import Metering
+from app.monitoring.prices import Prices
 from app.monitoring.traces import Monitor
 
 from app.errors import Unavailable
@@ -43,14 +44,15 @@ class Fragile(Database):
 class Books:
     """All that belongs to a ledger."""
 
-    def __init__(self, database: Fragile, monitor: Monitor, **budgets: Any) -> None:
+    def __init__(self, database: Fragile, monitor: Monitor, **settings: Any) -> None:
         self.database = database
         self.ledger = Ledger(
             database, monitor.metrics, longest_seconds=60, keep_days=400, retry_seconds=0.01
         )
-        settings = LedgerSettings(**budgets)
-        self.budgets = Budgets(database, self.ledger, monitor.metrics, settings, longest_seconds=60)
-        self.metering = Metering(self.ledger, self.budgets, monitor.metrics)
+        known = LedgerSettings(**settings)
+        self.budgets = Budgets(database, self.ledger, monitor.metrics, known, longest_seconds=60)
+        prices = Prices(known.prices_usd_per_million)
+        self.metering = Metering(self.ledger, self.budgets, prices, monitor.metrics)
 
     async def execute(self, statement: str, **values: Any) -> Any:
         async with self.database.begin() as connection:

@@ -100,6 +100,19 @@ async def test_an_unknown_price_is_no_price_and_is_counted(
     assert noted.points(names.COST) == []
 
 
+async def test_a_price_of_ones_own_comes_before_the_lists(
+    database: Fragile, monitor: Monitor, scripted: Scripted
+) -> None:
+    prices = {"scripted": {"input": 2, "output": 10}}
+    books = Books(database, monitor, prices_usd_per_million=prices, daily_budget_usd=1)
+    turn = Turn("It has.", input_tokens=1_000, output_tokens=500)
+    async with books.ledger.writing():
+        metered = MeteredModel(scripted(turn), books.metering, 1_000)
+        await chat_with(metered).reply(ASKED)
+        (row,) = await books.rows()
+        assert (row.cost_usd, row.price_list) == (Decimal("0.007"), "settings")
+
+
 async def test_each_try_has_a_row_and_so_has_each_fallback(
     books: Books, metered: Callable[[Model], Model], scripted: Scripted
 ) -> None:

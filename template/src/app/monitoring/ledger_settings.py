@@ -4,11 +4,19 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from app.monitoring.settings import MonitoringSettings
 
 USD = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+
+class TokenPrices(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Price
+    output: Price
 
 
 class LedgerSettings(MonitoringSettings):
@@ -17,6 +25,8 @@ class LedgerSettings(MonitoringSettings):
     # What calls may cost in a day, by UTC: all together, and those of a principal.
     daily_budget_usd: USD | None = None
     daily_budgets_usd: dict[str, USD] = Field(default_factory=dict)
+    # Of a model that no list has, or that costs you something else: by its name at the provider.
+    prices_usd_per_million: dict[str, TokenPrices] = Field(default_factory=dict)
     # How long calls are kept.
     ledger_days: PositiveInt = 400
 

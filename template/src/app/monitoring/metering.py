@@ -28,7 +28,7 @@ from app.monitoring import names
 from app.monitoring.budgets import Budgets
 from app.monitoring.ledger import Call, Ledger
 from app.monitoring.metrics import Labels, Metrics
-from app.monitoring.prices import Estimates, price_list, price_usd
+from app.monitoring.prices import Estimates, Prices
 from app.monitoring.traces import CANCELLED, purpose
 
 # What is reserved for input, times what is estimated: that may be too little.
@@ -63,20 +63,21 @@ class Answered:
 class Metering:
     """Meters calls, for whoever makes them."""
 
-    def __init__(self, ledger: Ledger, budgets: Budgets, metrics: Metrics) -> None:
+    def __init__(self, ledger: Ledger, budgets: Budgets, prices: Prices, metrics: Metrics) -> None:
         self._ledger = ledger
         self._budgets = budgets
+        self._prices = prices
         self._metrics = metrics
         self._estimates = Estimates()
-        self._price_list = price_list()
 
     def require_price(self, provider: str, model: str, url: str | None) -> None:
         """Raise `ValueError` for a model that no budget can hold."""
         usage = RequestUsage(input_tokens=1, output_tokens=1)
-        if self._budgets.are_set and price_usd(usage, provider, (model,), url) is None:
+        if self._budgets.are_set and self._prices.usd(usage, provider, model, url) is None:
             raise ValueError(
-                f"MONITORING__DAILY_BUDGET_USD cannot hold {model!r}: {self._price_list} has no"
-                " price for it. Choose another model, or leave the budgets out."
+                f"MONITORING__DAILY_BUDGET_USD cannot hold {model!r}, whose price nobody knows."
+                " Give it one in MONITORING__PRICES_USD_PER_MILLION, choose another model, or leave"
+                " the budgets out."
             )
 
     @asynccontextmanager
@@ -119,14 +120,14 @@ class Metering:
             model=asked.model,
             started_at=datetime.now(UTC),
             input_tokens=tokens,
-            cost_usd=_price(asked, RequestUsage(input_tokens=tokens)),
-            price_list=self._price_list,
+            cost_usd=self._price(asked, RequestUsage(input_tokens=tokens)),
+            price_list=self._prices.list_of(asked.model),
         )
 
     def _most(self, asked: Asked, input_tokens: int) -> Decimal:
         tokens = _CAUTION * input_tokens
         usage = RequestUsage(input_tokens=tokens, output_tokens=asked.most_tokens)
-        return _price(asked, usage) or Decimal(0)
+        return self._price(asked, usage) or Decimal(0)
 
     def _settle(self, begun: Call, asked: Asked, answered: Answered) -> Call:
         reported = answered.usage
@@ -158,16 +159,14 @@ class Metering:
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.output_reasoning_tokens,
             estimated=estimated,
-            cost_usd=_price(asked, usage, answered),
+            cost_usd=self._price(asked, usage, answered),
         )
 
-
-def _price(asked: Asked, usage: RequestUsage, answered: Answered | None = None) -> Decimal | None:
-    # The name that answers may be one of a day, which the list does not have.
-    names = (answered.model, asked.model) if answered else (asked.model,)
-    models = tuple(name for name in names if name)
-    details = answered.details if answered else None
-    return price_usd(usage, asked.provider, models, asked.url, details)
+    def _price(
+        self, asked: Asked, usage: RequestUsage, answered: Answered | None = None
+    ) -> Decimal | None:
+        more = (answered.model, answered.details) if answered else ()
+        return self._prices.usd(usage, asked.provider, asked.model, asked.url, *more)
 
 
 def _was_refused(error: BaseException | None) -> bool:
