@@ -28,7 +28,7 @@ from projects import commit, edit, environment, git, python, run, tree
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 # Blocks in these languages are run, the others hold no command.
 RUN = {"sh", "python"}
-SHOWN = {"diff", "text", "toml", "yaml"}
+SHOWN = {"diff", "dotenv", "text", "toml", "yaml"}
 
 # --- What the commands need -------------------------------------------------------------------
 

@@ -43,7 +43,9 @@ class Candidate:
         """Return it as lines of a dataset."""
         told = f"# {on_one_line(self.why)}\n# It answered: {on_one_line(self.answer)}\n"
         case = yaml.safe_dump([self.case], sort_keys=False, allow_unicode=True, width=100)
-        return "".join(f"{indent}{line}\n" for line in (told + case).split("\n") if line)
+        lines = (told + case).removesuffix("\n").split("\n")
+        # An empty line is a line break of a text.
+        return "".join(f"{indent}{line}\n" if line else "\n" for line in lines)
 
 
 async def harvest(database: Database, days: int, folder: Path = DATASETS) -> str:
@@ -105,9 +107,10 @@ def _known(path: Path) -> set[str]:
 
 def _inputs(name: str, asked: list[str]) -> Any:
     """Return what was asked in the form of the dataset; None where it does not fit."""
+    if not asked:
+        return None
     wanted = TypeAdapter(load(name).dataset.__pydantic_generic_metadata__["args"][0])
-    last = asked[-1] if asked else ""
-    for form in (asked, last, {"input": last}):
+    for form in (asked, asked[-1], {"input": asked[-1]}):
         try:
             wanted.validate_python(form)
         except ValidationError:

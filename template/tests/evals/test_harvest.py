@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import text
 
 from app.db.engine import Database, open_database
 from app.db.settings import DatabaseSettings
-from app.monitoring.quality.responses import Response, now, open_responses
+from app.monitoring.quality.responses import Response, open_responses
 
 from evals.__main__ import load, main, names
 from evals.harvest import Candidate, append, harvest
@@ -26,13 +27,13 @@ CHAT = Response(
     model="offline",
     prompt="chat",
     prompt_version="1",
-    created_at=now(),
+    created_at=datetime.now(UTC),
     input_chars=6,
     output_chars=3,
     refused=False,
     scores={"refusal": 0.0, "length": 1.0},
     topic=None,
-    request='["My bike is \u201ered\u201c.", "Which colour?"]',
+    request='["My bike\\n\\nis \u201ered\u201c.", "Which colour?\\nAnd why?"]',
     response="I can't help with that.\nNo.",
 )
 TEXT = replace(CHAT, id="classify-000002", prompt="classify", request='["Where is my refund?"]')
@@ -86,8 +87,8 @@ async def test_what_went_wrong_is_put_into_the_datasets(database: Database, fold
         "Fill in expected_output and reviewed_by."
     )
     assert cases(folder / "chat.yaml")[1] == {
-        "name": "which colour 000001",
-        "inputs": ["My bike is \u201ered\u201c.", "Which colour?"],
+        "name": "which colour and why 000001",
+        "inputs": ["My bike\n\nis \u201ered\u201c.", "Which colour?\nAnd why?"],
         "metadata": {"source": CHAT.id, "reviewed_by": None},
     }
     assert cases(folder / "classify.yaml")[1]["inputs"] == "Where is my refund?"

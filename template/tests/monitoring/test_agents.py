@@ -36,9 +36,6 @@ from tests.monitoring.working import client
 __all__ = ["client", "database", "monitor", "notes", "office", "reading_monitor", "scripted"]
 
 
-all__ = ["client", "monitor", "notes", "office", "reading_monitor", "scripted"]
-
-
 def reached(client: TestClient, run_id: str, status: str) -> dict[str, Any]:
     deadline = time.monotonic() + 20
     while True:
@@ -168,7 +165,7 @@ async def test_a_run_beyond_a_budget_says_so(
     run = await watched(office, monitor).given(model).do()
     assert run.status == "failed"
     assert run.error is not None
-    assert run.error.startswith("Your budget of 0.000001 USD for today is used up")
+    assert run.error.startswith("Your budget of 0.000001 USD for today has not as much left")
 
 
 @pytest.mark.anyio

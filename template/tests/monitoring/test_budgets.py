@@ -45,7 +45,7 @@ async def test_what_is_reserved_is_given_back_for_what_it_cost(
 @pytest.mark.parametrize(
     ("budgets", "whose"),
     [
-        ({"daily_budget_usd": 10}, "The budget of this service"),
+        ({"daily_budget_usd": 10}, "This service's budget"),
         ({"daily_budgets_usd": {"alice": 10}}, "Your budget of 10 USD"),
         ({"daily_budget_usd": 100, "daily_budgets_usd": {"alice": 10}}, "Your budget of 10 USD"),
     ],
@@ -124,8 +124,24 @@ async def test_the_metric_says_which_part_of_a_day_is_used(
     database: Fragile, monitor: Monitor, noted: Noted
 ) -> None:
     books = Books(database, monitor, daily_budget_usd=10)
-    await books.budgets.reserve(call(), USD(8))
+    begun = call()
+    await books.budgets.reserve(begun, USD(8))
     assert noted.sums(names.BUDGET_USED, "") == {None: 0.8}
+    async with books.ledger.writing():
+        books.ledger.put(ended(begun, "1"))
+        await books.ledger.flush()
+    assert noted.sums(names.BUDGET_USED, "") == {None: 0.1}
+
+
+async def test_a_call_that_is_refused_is_told_whether_a_smaller_one_would_do(
+    database: Fragile, monitor: Monitor
+) -> None:
+    books = Books(database, monitor, daily_budget_usd=10)
+    with pytest.raises(OverBudget, match="has not as much left as this call may cost"):
+        await books.budgets.reserve(call(), USD(11))
+    await books.budgets.reserve(call(), USD(10))
+    with pytest.raises(OverBudget, match="is used up"):
+        await books.budgets.reserve(call(), USD("0.01"))
 
 
 async def test_a_model_without_a_price_has_no_place_in_a_budget(

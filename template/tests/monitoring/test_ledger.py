@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy.exc import DataError
 from structlog.testing import capture_logs
 
 from app.monitoring import names
 from app.monitoring.traces import Monitor
+from app.monitoring.writer import Writer
 
 from app.errors import Unavailable
 from tests.monitoring.conftest import Noted
@@ -102,6 +104,25 @@ async def test_a_missing_table_is_a_reason(books: Books) -> None:
     assert len(await books.rows()) == 1
 
 
+async def test_the_row_that_cannot_be_stored_is_found_in_a_few_steps() -> None:
+    written: list[int] = []
+    tries = 0
+
+    async def write(rows: list[int]) -> None:
+        nonlocal tries
+        tries += 1
+        if 60 in rows:
+            raise DataError("", None, ValueError())
+        written.extend(rows)
+
+    writer = Writer[int]("numbers", write)
+    async with writer.writing():
+        for number in range(100):
+            writer.put(number, number)
+    assert written == [number for number in range(100) if number != 60]
+    assert tries < 30
+
+
 async def test_a_row_that_cannot_be_stored_keeps_no_other_from_it(
     books: Books, noted: Noted
 ) -> None:
@@ -124,6 +145,7 @@ async def test_what_a_dead_process_left_open_is_closed_as_estimated(books: Books
     # It was not dead after all.
     books.ledger.put(ended(dead))
     assert (await books.rows())[0].outcome == "stop"
+    assert (await books.spent())[""] == Decimal("0.5")
 
 
 async def test_old_calls_are_dropped(books: Books) -> None:

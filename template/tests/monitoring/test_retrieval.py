@@ -8,18 +8,26 @@ from fastapi.testclient import TestClient
 from pydantic_ai.exceptions import ModelServerError
 
 from app.monitoring import names
-from app.monitoring.retrieval import MonitoredEmbedding, MonitoredRetriever
+from app.monitoring.budgets import OverBudget
+from app.monitoring.retrieval import MeteredEmbedding, MonitoredEmbedding, MonitoredRetriever
 from app.monitoring.traces import Monitor
 
 from app.errors import Unavailable
 from tests.monitoring.conftest import Noted, attributes
+from tests.monitoring.ledgers import Books, Fragile, database
 from tests.monitoring.watching import monitor, reading_monitor
 from tests.monitoring.working import client
 from tests.rag.conftest import Meanings, Rag, rag
 
-__all__ = ["client", "monitor", "rag", "reading_monitor"]
+__all__ = ["client", "database", "monitor", "rag", "reading_monitor"]
 
 TEXT = "The canary is a dog."
+
+
+class Paid(Meanings):
+    """One that somebody takes money for."""
+
+    system = "openai"
 
 
 class Broken(Meanings):
@@ -52,6 +60,17 @@ async def test_a_search_is_noted_with_its_embedding(
     counted = noted.counts(names.OPERATION_DURATION, names.OPERATION)
     assert counted == {names.RETRIEVAL: 1, names.EMBEDDINGS: 1}
     assert "canary" not in noted.everything()
+
+
+@pytest.mark.anyio
+async def test_a_search_beyond_a_budget_is_told_so(
+    rag: Rag, monitor: Monitor, database: Fragile
+) -> None:
+    prices = {"meanings": {"input": 1_000_000, "output": 0}}
+    books = Books(database, monitor, prices_usd_per_million=prices, daily_budget_usd="0.01")
+    rag.embeddings.embedding_model = MeteredEmbedding(Paid(), books.metering)
+    with pytest.raises(OverBudget):
+        await rag.retriever.retrieve("alice", TEXT, limit=3)
 
 
 @pytest.mark.anyio

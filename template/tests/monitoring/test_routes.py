@@ -109,9 +109,9 @@ def test_it_is_noted_and_redacted_where_content_is_captured(
     settings = Settings(security=SecuritySettings(api_keys={"alice": KEY}))
     app = create_app(settings, opening(noted))
     with TestClient(app, headers={"Authorization": f"Bearer {KEY}"}) as client:
-        client.get("/openapi.json?card=4111111111111111")
+        client.get("/openapi.json?card=4111111111111111&q=ada%40canary.example&empty=")
     (span,) = noted.spans
-    assert attributes(span)["url.query"] == "card=[number]"
+    assert attributes(span)["url.query"] == "card=[number]&q=[email]&empty="
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])

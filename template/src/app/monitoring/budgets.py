@@ -52,10 +52,9 @@ class Budgets:
         self._limits: dict[str, Decimal] = {**settings.daily_budgets_usd}
         if settings.daily_budget_usd is not None:
             self._limits[_ALL] = settings.daily_budget_usd
-        # Of the day that was last seen.
-        self._used: tuple[date, dict[str, Decimal]] = (date.min, {})
+        self._spending = ledger.spending
         if limit := self._limits.get(_ALL):
-            metrics.observe_budget(lambda: float(self._known(_today()).get(_ALL, 0) / limit))
+            metrics.observe_budget(lambda: float(self._spending.of(_today(), _ALL) / limit))
 
     @property
     def are_set(self) -> bool:
@@ -68,7 +67,7 @@ class Budgets:
         """
         if not (limits := self._limits_of(call.principal)):
             return
-        day, known = call.started_at.date(), self._known(call.started_at.date())
+        day = call.started_at.date()
         try:
             if self._ledger.is_away:
                 raise Unavailable("The ledger has just found that out.")
@@ -82,55 +81,50 @@ class Budgets:
                     "seconds": self._longest_seconds,
                 }
                 rows = (await connection.execute(text(_RESERVE), values)).all()
-                used = {row.principal: row.usd for row in rows}
-                self._refuse_beyond(limits, used, usd)
-                known.update(used)
+                self._hold(day, limits, {row.principal: row.usd for row in rows}, usd)
         except (Unavailable, DBAPIError, TimeoutError):
             _log.warning("a budget is kept from memory: the database is away")
-            used = {whose: known.get(whose, Decimal(0)) + usd for whose in limits}
-            self._refuse_beyond(limits, used, usd)
-            known.update(used)
+            used = {whose: self._spending.of(day, whose) + usd for whose in limits}
+            self._hold(day, limits, used, usd)
 
     async def share(self, principal: str | None) -> float:
         """Return which part is spent or reserved, of the budget that has least left."""
         if not (limits := self._limits_of(principal)):
             return 0.0
-        known = self._known(_today())
+        day = _today()
         try:
             async with asyncio.timeout(PATIENCE_SECONDS), self._database.begin() as connection:
-                values = {"day": _today(), "whose": list(limits)}
-                rows = (await connection.execute(text(_USED), values)).all()
-                known.update({row.principal: row.usd for row in rows})
+                values = {"day": day, "whose": list(limits)}
+                for row in await connection.execute(text(_USED), values):
+                    self._spending.note(day, row.principal, row.usd)
         except (Unavailable, DBAPIError, TimeoutError):
             pass  # What is known then is all there is.
-        return max(float(known.get(whose, 0) / limit) for whose, limit in limits.items())
+        return max(float(self._spending.of(day, who) / limit) for who, limit in limits.items())
 
     def _limits_of(self, principal: str | None) -> dict[str, Decimal]:
         """Return the budgets that a call of the principal counts for."""
         counted = {_ALL, principal or _ALL} & self._limits.keys()
         return {whose: self._limits[whose] for whose in counted}
 
-    def _known(self, day: date) -> dict[str, Decimal]:
-        if self._used[0] != day:
-            self._used = (day, {})
-        return self._used[1]
-
-    def _refuse_beyond(
-        self, limits: Mapping[str, Decimal], used: Mapping[str, Decimal], usd: Decimal
+    def _hold(
+        self, day: date, limits: Mapping[str, Decimal], used: Mapping[str, Decimal], usd: Decimal
     ) -> None:
-        for whose, limit in limits.items():
-            if used[whose] > limit:
-                self._known(_today())[whose] = used[whose] - usd
-                self._metrics.refused.add(1)
-                raise _over_budget(whose, limit)
+        """Note what is used with this call; where that is too much, without it, and refuse it."""
+        beyond = next((whose for whose, limit in limits.items() if used[whose] > limit), None)
+        for whose, sum_usd in used.items():
+            self._spending.note(day, whose, sum_usd if beyond is None else sum_usd - usd)
+        if beyond is not None:
+            self._metrics.refused.add(1)
+            raise _over_budget(beyond, limits[beyond], used[beyond] - usd)
 
 
-def _over_budget(whose: str, limit: Decimal) -> OverBudget:
-    budget = f"Your budget of {limit} USD" if whose else "The budget of this service"
+def _over_budget(whose: str, limit: Decimal, used: Decimal) -> OverBudget:
+    budget = f"Your budget of {limit} USD for today" if whose else "This service's budget for today"
+    why = "is used up" if used >= limit else "has not as much left as this call may cost"
     now = datetime.now(UTC)
     midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
     return OverBudget(
-        f"{budget} for today is used up; the next day begins at midnight UTC.",
+        f"{budget} {why}: ask for a shorter answer, or again after midnight UTC.",
         headers={
             "Retry-After": str(ceil((midnight - now).total_seconds())),
             # To the SDKs of providers, which else try again within seconds.

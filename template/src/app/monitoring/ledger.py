@@ -6,22 +6,16 @@ took when it has ended.
 
 import json
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database
 from app.monitoring.metrics import Metrics
-from app.monitoring.writer import Writer
-
-from app.errors import Unavailable
-
-_log = structlog.stdlib.get_logger("app.monitoring")
+from app.monitoring.writer import Writer, tolerating
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,23 @@ class Call:
     outcome: str | None = None
 
 
+class Spending:
+    """What is spent or reserved, in USD, as this process has last seen it: of the newest day."""
+
+    def __init__(self) -> None:
+        self._day = date.min
+        self._usd: dict[str, Decimal] = {}
+
+    def of(self, day: date, whose: str) -> Decimal:
+        return self._usd.get(whose, Decimal(0)) if day == self._day else Decimal(0)
+
+    def note(self, day: date, whose: str, usd: Decimal) -> None:
+        if day > self._day:
+            self._day, self._usd = day, {}
+        if day == self._day:
+            self._usd[whose] = usd
+
+
 class Ledger:
     """Takes rows at once, and writes them to `database` as soon as that is possible.
 
@@ -67,6 +78,7 @@ class Ledger:
         keep_days: int,
         retry_seconds: float = 1,
     ) -> None:
+        self.spending = Spending()
         self._database = database
         self._tidying = {"seconds": longest_seconds, "days": keep_days}
         self._writer = Writer[Call](
@@ -90,18 +102,17 @@ class Ledger:
 
     async def tidy(self) -> None:
         """Close what dead processes left open, give back what they reserved, drop what is old."""
-        try:
+        with tolerating("to tidy the ledger"):
             async with self._database.begin() as connection:
                 for statement in (_ABANDON, _FORGET, _FORGET_DAYS):
                     await connection.execute(text(statement), self._tidying)
-        except (Unavailable, DBAPIError) as error:
-            # Whoever does this has other work, too.
-            _log.warning("the ledger is not tidied", error=type(error).__name__)
 
     async def _write(self, calls: list[Call]) -> None:
         rows = json.dumps([vars(call) for call in calls], default=str)
         async with self._database.begin() as connection:
-            await connection.execute(text(_WRITE), {"rows": rows})
+            changed = (await connection.execute(text(_WRITE), {"rows": rows})).all()
+        for row in changed:
+            self.spending.note(row.day, row.principal, row.usd)
 
 
 _NAMES: Final = [field.name for field in fields(Call)]
@@ -113,11 +124,12 @@ _DAY: Final = "CAST(started_at AT TIME ZONE 'UTC' AS date) AS day"
 _COUNT: Final = """
     INSERT INTO monitoring.spending AS s (day, principal, usd)
     SELECT day, whose, sum(usd)
-    FROM (SELECT * FROM written UNION ALL SELECT * FROM freed) AS changed
+    FROM changed
         CROSS JOIN LATERAL (VALUES (''), (principal)) AS counted (whose)
     WHERE whose IS NOT NULL
     GROUP BY day, whose HAVING sum(usd) <> 0 ORDER BY day, whose
-    ON CONFLICT (day, principal) DO UPDATE SET usd = s.usd + excluded.usd"""
+    ON CONFLICT (day, principal) DO UPDATE SET usd = s.usd + excluded.usd
+    RETURNING day, principal, usd"""
 # A row that has ended is written once, however often it is sent: whoever was taken for dead is not.
 _WRITE: Final = f"""
     WITH given AS (
@@ -127,6 +139,11 @@ _WRITE: Final = f"""
         DELETE FROM monitoring.reservations AS r USING given AS g
         WHERE r.id = g.id AND g.outcome IS NOT NULL
         RETURNING r.day, r.principal, - r.usd AS usd
+    ), revived AS (
+        SELECT CAST(c.started_at AT TIME ZONE 'UTC' AS date) AS day, c.principal,
+            - COALESCE(c.cost_usd, 0) AS usd
+        FROM monitoring.calls AS c JOIN given AS g USING (id)
+        WHERE c.outcome = '{_LOST}'
     ), written AS (
         INSERT INTO monitoring.calls AS c ({_COLUMNS}) SELECT {_COLUMNS} FROM given
         ON CONFLICT (id) DO UPDATE SET ({_COLUMNS})
@@ -134,6 +151,8 @@ _WRITE: Final = f"""
         WHERE c.outcome IS NULL OR c.outcome = '{_LOST}'
         RETURNING {_DAY}, principal,
             CASE WHEN outcome IS NULL THEN 0 ELSE COALESCE(cost_usd, 0) END AS usd
+    ), changed AS (
+        SELECT * FROM written UNION ALL SELECT * FROM freed UNION ALL SELECT * FROM revived
     ) {_COUNT}"""
 _ABANDON: Final = f"""
     WITH freed AS (
@@ -143,7 +162,7 @@ _ABANDON: Final = f"""
         UPDATE monitoring.calls SET outcome = '{_LOST}'
         WHERE outcome IS NULL AND started_at < now() - make_interval(secs => :seconds)
         RETURNING {_DAY}, principal, COALESCE(cost_usd, 0) AS usd
-    ) {_COUNT}"""
+    ), changed AS (SELECT * FROM written UNION ALL SELECT * FROM freed) {_COUNT}"""
 _FORGET: Final = """
     DELETE FROM monitoring.calls WHERE id IN (
         SELECT id FROM monitoring.calls

@@ -1,16 +1,19 @@
 """Meter what each provider is asked, and ask a cheaper model where a budget is nearly used up."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from pydantic_ai import RunContext
 from pydantic_ai.messages import (
+    BaseToolCallPart,
+    BaseToolReturnPart,
+    BinaryContent,
+    FileUrl,
     ModelMessage,
     ModelResponse,
     RetryPromptPart,
-    ToolCallPart,
-    ToolReturnPart,
+    TextContent,
 )
 from pydantic_ai.models import Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
@@ -22,6 +25,9 @@ from app.llm.models import Models
 from app.monitoring.budgets import Budgets
 from app.monitoring.llm_settings import LLMMonitoringSettings
 from app.monitoring.metering import Answered, Asked, Metering
+
+# A picture takes about as many tokens as so much text.
+_FILE_BYTES: Final = 4_000
 
 
 class MeteredModel(WrapperModel):
@@ -70,14 +76,14 @@ class MeteredModel(WrapperModel):
         settings: ModelSettings | None,
         parameters: ModelRequestParameters,
     ) -> Asked:
-        sent = [_text(part) for message in messages for part in message.parts]
-        sent += [getattr(message, "instructions", None) or "" for message in messages]
-        sent += map(str, (*parameters.tool_defs.values(), parameters.output_object or ""))
+        told = [getattr(message, "instructions", None) for message in messages]
+        told += map(str, (*parameters.tool_defs.values(), parameters.output_object or ""))
+        size = sum(_size_bytes(part) for message in messages for part in message.parts)
         return Asked(
             self.wrapped.system,
             self.wrapped.model_name,
             self.wrapped.base_url,
-            _size(sent),
+            size + sum(map(_size_bytes_of, told)),
             (settings or {}).get("max_tokens") or self._most_tokens,
         )
 
@@ -124,24 +130,31 @@ def _note(answered: Answered, response: ModelResponse) -> None:
     answered.usage = response.usage
     answered.model = response.model_name
     answered.details = response.provider_details
-    answered.size_bytes = _size([_text(part) for part in response.parts])
+    answered.size_bytes = sum(map(_size_bytes, response.parts))
     answered.is_whole = is_whole(response) and response.finish_reason != "error"
     if answered.is_whole:
         answered.outcome = response.finish_reason or "stop"
 
 
-def _text(part: object) -> str:
+def _size_bytes(part: object) -> int:
+    """Return how much text a part of a message is, or is worth."""
     match part:
-        case ToolCallPart():
-            return part.tool_name + part.args_as_json_str()
-        case ToolReturnPart():
-            return part.model_response_str()
+        case BaseToolCallPart():
+            return _size_bytes_of(part.tool_name + part.args_as_json_str())
+        case BaseToolReturnPart():
+            return _size_bytes_of(part.model_response_str())
         case RetryPromptPart():
-            return part.model_response()
-    content = getattr(part, "content", "")
-    pieces = [content] if isinstance(content, str) else content
-    return "".join(piece for piece in pieces if isinstance(piece, str))
+            return _size_bytes_of(part.model_response())
+    content = getattr(part, "content", None)
+    return sum(map(_size_bytes_of, content if isinstance(content, list | tuple) else [content]))
 
 
-def _size(texts: Sequence[str]) -> int:
-    return sum(len(text.encode(errors="replace")) for text in texts)
+def _size_bytes_of(content: object) -> int:
+    match content:
+        case str():
+            return len(content.encode(errors="replace"))
+        case TextContent():
+            return len(content.content.encode(errors="replace"))
+        case FileUrl() | BinaryContent():
+            return _FILE_BYTES
+    return 0

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import parse_qsl, urlencode
 
 from dotenv import dotenv_values
 from opentelemetry.context import Context
@@ -67,7 +68,14 @@ class _Queries(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         if query := (span.attributes or {}).get(URL_QUERY):
-            span.set_attribute(URL_QUERY, self.redact(str(query)) if self.redact else "")
+            span.set_attribute(URL_QUERY, self._kept(str(query)))
+
+    def _kept(self, query: str) -> str:
+        if not (redact := self.redact):
+            return ""
+        pairs = parse_qsl(query, keep_blank_values=True)
+        redacted = [(redact(name), redact(value)) for name, value in pairs]
+        return urlencode(redacted, safe="[]")
 
 
 @asynccontextmanager

@@ -104,8 +104,18 @@ def _current(span: Span) -> Any:
     return use_span(span, record_exception=False, set_status_on_exception=False)
 
 
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
 def _redacted(value: Any, redact: Redact) -> Any:
     match value:
+        case str() if isinstance(inner := _parsed(value), dict | list):
+            # Arguments of tools: marks of JSON's own would hide what is beside them.
+            return json.dumps(_redacted(inner, redact), ensure_ascii=False)
         case str():
             # No exporter can send half of a surrogate pair.
             return redact(value).encode(errors="replace").decode()

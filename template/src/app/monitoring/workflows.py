@@ -14,8 +14,11 @@ from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database
 from app.monitoring import names
+from app.monitoring.metrics import Labels
 from app.monitoring.traces import Monitor
 from app.workflows.worker import Workflow
+
+from app.errors import Unavailable
 
 _ATTRIBUTES: Final = "SELECT attributes FROM dbos.workflow_status WHERE workflow_uuid = :id"
 
@@ -25,10 +28,8 @@ def monitored(workflow: Workflow, monitor: Monitor, database: Database) -> Workf
 
     async def run(*arguments: Any) -> Any:
         parent = await _asked_by(database)
-        labels = {names.WORKFLOW: workflow.name}
-        with monitor.watch(
-            names.INVOKE_WORKFLOW, workflow.name, dict(labels), parent=parent
-        ) as work:
+        labels: Labels = {names.WORKFLOW: workflow.name}
+        with monitor.watch(names.INVOKE_WORKFLOW, workflow.name, labels, parent=parent) as work:
             work.span.set_attribute(names.WORKFLOW_ID, DBOS.workflow_id or "")
             return await workflow.run(*arguments)
 
@@ -40,6 +41,6 @@ async def _asked_by(database: Database) -> Context:
     try:
         async with database.begin() as connection:
             attributes = await connection.scalar(text(_ATTRIBUTES), {"id": DBOS.workflow_id})
-    except DBAPIError:
+    except (Unavailable, DBAPIError):
         pass  # It then begins a trace of its own.
     return TraceContextTextMapPropagator().extract((attributes or {}).get("dbos.otelContext", {}))

@@ -5,13 +5,13 @@ meanwhile. Where the database is away rows are kept, and written later.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
 import structlog
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from app.errors import ServiceError, Unavailable
 
@@ -24,6 +24,15 @@ _MOST_AT_ONCE: Final = 500
 _log = structlog.stdlib.get_logger("app.monitoring")
 
 Row = TypeVar("Row")
+
+
+@contextmanager
+def tolerating(what: str) -> Iterator[None]:
+    """Have work that fails for the database's sake be left until later: others go on."""
+    try:
+        yield
+    except (Unavailable, DBAPIError) as error:
+        _log.warning(f"left until later: {what}", error=type(error).__name__)
 
 
 class Writer(Generic[Row]):
@@ -107,7 +116,6 @@ class Writer(Generic[Row]):
                     await self._closing.wait()
             some = list(islice(self._waiting.items(), self._size))
             if not await self._write([row for _, row in some]):
-                await asyncio.sleep(self._retry_seconds)
                 continue
             for key, row in some:
                 # Another one may have taken its place meanwhile.
@@ -122,16 +130,18 @@ class Writer(Generic[Row]):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._insert(rows)
         except (DataError, IntegrityError) as error:
+            # Fewer and fewer are written together, until it is known which one cannot be.
+            self._size = max(1, len(rows) // 2)
+            if len(rows) > 1:
+                return False
             _log.error("a row cannot be stored", table=self._table, error=type(error).__name__)
-            # The others are written one by one, and this one is not.
-            is_found, self._size = len(rows) == 1, 1
-            if is_found:
-                self._lose(1)
-            return is_found
+            self._lose(1)
         except Exception as error:
             self._fail(error)
+            await asyncio.sleep(self._retry_seconds)
             return False
-        self._size = _MOST_AT_ONCE
+        else:
+            self._size = min(_MOST_AT_ONCE, 2 * self._size)
         if self._problem:
             _log.info("rows are written again", table=self._table)
         self._problem = None

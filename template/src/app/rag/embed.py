@@ -182,6 +182,8 @@ def _translated() -> Iterator[None]:
     """Raise whatever a provider or its SDK raises as a `ServiceError` that repeats none of it."""
     try:
         yield
+    except ServiceError:
+        raise  # What stands around the model says so itself.
     except Exception as error:
         _log.warning("embedding failed", error=type(error).__name__)
         raise _service_error(error) from error

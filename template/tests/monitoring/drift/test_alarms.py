@@ -43,7 +43,7 @@ def compared(seed: int, share: float, *, is_new: bool = False) -> tuple[Comparis
 
 def test_few_alarms_are_false() -> None:
     alarms = sum(any(c.has_changed for c in compared(seed, 0)) for seed in range(WINDOWS))
-    print(f"\n{alarms} of {WINDOWS} alarms are false at alpha {ALPHA:.0%}.")
+    print(f"\n{alarms} of {WINDOWS} alarms are false at alpha {ALPHA}.")
     assert alarms <= min(most(ALPHA), max(1, 0.03 * WINDOWS))
 
 
@@ -53,7 +53,7 @@ def test_a_shift_of_topics_is_found() -> None:
     shares = [one.detectable for one in found if one.detectable]
     print(
         f"\n{count} of {WINDOWS} shifts of 20 % to a new topic are found, at n = {WINDOW}."
-        f" The report says {np.mean(shares):.0%} of one that it knows would be, {POWER:.0%} of the"
+        f" The report says {np.mean(shares):.2f} of one that it knows would be, {POWER} of the"
         " time."
     )
     assert count >= 0.9 * WINDOWS
@@ -76,5 +76,5 @@ def test_the_shift_of_topics_that_is_named_is_found_as_often_as_is_said() -> Non
         ]
         test = compare_topics(*drawn, permutations=999, alpha=STRICT, power=POWER)
         found += test.p_value <= STRICT
-    print(f"\nOf shifts of {named:.0%} {found} of {windows} are found, {POWER:.0%} is said.")
+    print(f"\nOf shifts of {named:.2f} {found} of {windows} are found, {POWER} is said.")
     assert stats.binom.ppf(0.001, windows, POWER) <= found

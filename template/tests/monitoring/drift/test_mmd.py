@@ -33,6 +33,15 @@ def test_p_values_of_what_has_not_changed_are_uniform() -> None:
     assert np.mean([one.score for one in found]) < 0.05
 
 
+@pytest.mark.parametrize("same", [0.6, 0.9, 1])
+def test_texts_that_are_mostly_the_same_are_no_shift(same: float) -> None:
+    """A job that asks one thing over and over."""
+    before, after = vectors(200), vectors(100, seed=1)
+    for texts in (before, after):
+        texts[: round(same * len(texts))] = before[-1]
+    assert verdict(before, after).p_value > 0.01
+
+
 def test_a_score_grows_with_the_shift() -> None:
     before = vectors(300, without_first())
     scores = [

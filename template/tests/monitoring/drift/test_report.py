@@ -23,14 +23,14 @@ def test_it_names_what_has_changed_and_what_has_not() -> None:
         "",
         "chat",
         "  topics: CHANGED (score 0.110, p 0.005, 200 against 400)."
-        " It would show 22% of the inputs about one other thing, 80% of the time.",
-        "  refusals: no change found, 5.1% before and 4.9% now (score 0.000, p 1, 200 against 400)."
-        " It would show a rise to 13.2%, 80% of the time.",
+        " It would show 22 % of the inputs about one other thing, 80 % of the time.",
+        "  refusals: no change found, 5.1 % before and 4.9 % now"
+        " (score 0.000, p 1, 200 against 400). It would show a rise to 13.2 %, 80 % of the time.",
         "",
         "classify",
         "  output_length: no change found, 60 before and 62 now"
         " (score 0.010, p 0.7, 200 against 400)."
-        " It would show 20% more of them longer, or shorter, than some length, 80% of the time.",
+        " It would show 20 % more of them longer, or shorter, than some length, 80 % of the time.",
     ]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from app.db.engine import Database, open_database
 from app.db.migrate import migrate
 from app.db.settings import DatabaseSettings
-from app.monitoring.quality.responses import Response, Responses, now, open_responses
+from app.monitoring.quality.responses import Response, Responses, open_responses
 
 from tests.db.conftest import blank_database, database
 from tests.workflows.conftest import until
@@ -29,7 +29,7 @@ RESPONSE = Response(
     model="scripted",
     prompt="chat",
     prompt_version="1",
-    created_at=now(),
+    created_at=datetime.now(UTC),
     input_chars=3,
     output_chars=7,
     refused=False,
@@ -62,13 +62,15 @@ async def test_a_response_is_a_row(database: Database) -> None:
 
 async def test_of_one_id_the_last_one_counts(database: Database) -> None:
     scores = {"refusal": 0.0}
-    later = replace(RESPONSE, created_at=now(), refused=True, scores=scores, model="second")
+    later = replace(
+        RESPONSE, created_at=datetime.now(UTC), refused=True, scores=scores, model="second"
+    )
     (row,) = await write(database, RESPONSE, later, RESPONSE)
     assert (row["model"], row["refused"], row["scores"]) == ("second", True, scores)
 
 
 async def test_more_of_a_response_is_added_to_it(database: Database) -> None:
-    more = replace(RESPONSE, created_at=now(), refused=None, scores={"citations": 0.5})
+    more = replace(RESPONSE, created_at=datetime.now(UTC), refused=None, scores={"citations": 0.5})
     refused = replace(RESPONSE, refused=True)
     (row,) = await write(database, refused, more)
     assert row["refused"]
@@ -88,7 +90,7 @@ async def test_what_was_added_is_written_before_it_closes(database: Database) ->
 
 
 async def test_what_is_old_is_forgotten(database: Database) -> None:
-    old = replace(RESPONSE, id="old", created_at=now() - timedelta(days=91))
+    old = replace(RESPONSE, id="old", created_at=datetime.now(UTC) - timedelta(days=91))
     await write(database, RESPONSE, old)
     async with open_responses(database, 90) as table:
         await table.tidy()

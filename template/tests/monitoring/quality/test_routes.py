@@ -162,11 +162,11 @@ def reading(
 def test_captured_content_is_redacted(
     reading: TestClient, noted: Noted, fresh_database: str
 ) -> None:
-    said = [f"I am {MAIL} here.", "Who am I?"]
+    said = [f"I am\n{MAIL} here.", "My card:\n4111111111111111"]
     messages = [{"role": "user", "content": text} for text in said]
     id = chat(reading, messages=messages)
     rate(reading, id)
     kept = row(fresh_database, id)
-    assert json.loads(kept["request"]) == ["I am [email] here.", "Who am I?"]
+    assert json.loads(kept["request"]) == ["I am\n[email] here.", "My card:\n[number]"]
     assert kept["response"].startswith("Offline model:")
     assert "canary" not in str(kept) + noted.everything()

@@ -19,6 +19,7 @@ from app.monitoring import names
 from app.monitoring.drift.report import Comparison, Report
 from app.monitoring.llm_settings import LLMMonitoringSettings
 from app.monitoring.providers import Monitoring
+from app.monitoring.writer import tolerating
 from app.workflows.patience import patiently
 from app.workflows.queue import Queue
 from app.workflows.worker import Workflow
@@ -68,6 +69,10 @@ class Drift:
 
     async def keep_watch(self) -> None:
         """Ask for the comparison of this period, unless somebody has, and show the newest one."""
+        with tolerating("to look for drift"):
+            await self._ask_and_show()
+
+    async def _ask_and_show(self) -> None:
         until = self._period_of(datetime.now(UTC))
         if until != self._asked_for:
             name = f"{DRIFT}:{until.isoformat()}"
@@ -145,7 +150,10 @@ _KEEP: Final = """
 # By the hash of their ids, so that the same are taken each time. Few are rated: theirs are counted
 # by themselves.
 _SAMPLED: Final = """
-    SELECT * FROM (
+    SELECT
+        feature, CASE WHEN is_sampled THEN topic END AS topic, input_chars, output_chars, refused,
+        rating, is_recent, is_sampled, is_rated
+    FROM (
         SELECT
             feature, topic, input_chars, output_chars, refused, rating,
             created_at >= :since AS is_recent,

@@ -18,6 +18,8 @@ Array = NDArray[Any]
 _AT_ONCE: Final = 500
 # Directions in which texts are compared.
 _AXES: Final = 100
+# Nearer to one another than this they differ by rounding alone.
+_SAME: Final = 1e-6
 _SIMULATED: Final = 400
 _SHARES: Final = [percent / 100 for percent in range(1, 101)]
 # How much of the reference counts as one topic where a shift is simulated.
@@ -68,9 +70,10 @@ def _kernel(vectors: Array) -> Array:
     centred = weighted - weighted.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     texts = _unit(centred @ axes[:, -_AXES:])
-    distances = 2 - 2 * texts @ texts.T
+    distances = np.maximum(2 - 2 * texts @ texts.T, 0)
+    # Where most are the same, so is the median.
     typical = np.median(distances[np.triu_indices(len(texts), 1)])
-    kernel: Array = np.exp(-distances / typical).astype(np.float32)
+    kernel: Array = np.exp(-distances / (typical if typical > _SAME else 1)).astype(np.float32)
     return kernel
 
 

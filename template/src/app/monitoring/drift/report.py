@@ -78,19 +78,26 @@ def _line(found: Comparison) -> str:
     values = ""
     if found.before is not None and found.after is not None:
         is_rate = found.measure in (REFUSALS, FEEDBACK)
-        before, after = (f"{v:.1%}" if is_rate else f"{v:.0f}" for v in (found.before, found.after))
+        before, after = (
+            _percent(v, 1) if is_rate else f"{v:.0f}" for v in (found.before, found.after)
+        )
         values = f", {before} before and {after} now"
     numbers = f"score {found.score:.3f}, p {found.p_value:.3g}, {sizes}"
     return f"{found.measure}: {verdict}{values} ({numbers}). {_power(found)}"
 
 
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
 def _power(found: Comparison) -> str:
-    often = f"{POWER:.0%} of the time"
+    often = f"{_percent(POWER)} of the time"
     if found.detectable is None:
         return "So few can show no shift, however large."
+    share = _percent(found.detectable)
     shift = {
-        TOPICS: f"{found.detectable:.0%} of the inputs about one other thing",
-        INPUT_LENGTH: f"{found.detectable:.0%} more of them longer, or shorter, than some length",
-        OUTPUT_LENGTH: f"{found.detectable:.0%} more of them longer, or shorter, than some length",
-    }.get(found.measure, f"a rise to {found.detectable:.1%}")
+        TOPICS: f"{share} of the inputs about one other thing",
+        INPUT_LENGTH: f"{share} more of them longer, or shorter, than some length",
+        OUTPUT_LENGTH: f"{share} more of them longer, or shorter, than some length",
+    }.get(found.measure, f"a rise to {_percent(found.detectable, 1)}")
     return f"It would show {shift}, {often}."

@@ -6,15 +6,15 @@ No answer waits for the database (`writer.py`).
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from typing import Any, Final
 
 from sqlalchemy import text
 
 from app.db.engine import Database
-from app.monitoring.writer import Writer
+from app.monitoring.writer import Writer, tolerating
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Response:
     @property
     def row(self) -> dict[str, Any]:
         topic = None if self.topic is None else list(self.topic)
-        return {**asdict(self), "scores": json.dumps(self.scores), "topic": topic}
+        return {**vars(self), "scores": json.dumps(self.scores), "topic": topic}
 
 
 class Responses:
@@ -59,8 +59,9 @@ class Responses:
 
     async def tidy(self) -> None:
         """Forget what is older than it may be."""
-        async with self._database.begin() as connection:
-            await connection.execute(text(_FORGET), {"days": self._keep_days})
+        with tolerating("to forget old responses"):
+            async with self._database.begin() as connection:
+                await connection.execute(text(_FORGET), {"days": self._keep_days})
 
     async def _write(self, responses: list[Response]) -> None:
         async with self._database.begin() as connection:
@@ -73,10 +74,6 @@ async def open_responses(database: Database, keep_days: int) -> AsyncGenerator[R
     responses = Responses(database, keep_days)
     async with responses.writing():
         yield responses
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 # Without `refused` it is more of a response, and not another one.
@@ -103,6 +100,7 @@ _ADD: Final = """
         request = excluded.request,
         response = excluded.response
     WHERE r.created_at <= excluded.created_at"""
-_FORGET: Final = (
-    "DELETE FROM monitoring.responses WHERE created_at < now() - make_interval(days => :days)"
-)
+_FORGET: Final = """
+    DELETE FROM monitoring.responses WHERE id IN (
+        SELECT id FROM monitoring.responses
+        WHERE created_at < now() - make_interval(days => :days) LIMIT 1000)"""

@@ -6,6 +6,7 @@ Whatever goes wrong here is logged and nothing else: an answer is worth more.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -18,7 +19,7 @@ from app.llm.offline import user_texts
 from app.monitoring import names
 from app.monitoring.metrics import Labels, Metrics
 from app.monitoring.quality.checks import LOW, check
-from app.monitoring.quality.responses import Response, Responses, now
+from app.monitoring.quality.responses import Response, Responses
 from app.monitoring.redact import Redact
 from app.monitoring.traces import purpose
 
@@ -77,6 +78,7 @@ class Quality:
         for name, score in scores.items():
             self._tell(str(id), name, score, labels)
         last = asked[-1] if asked else ""
+        request, response = self._content(asked, said)
         self._responses.add(
             Response(
                 id=str(id),
@@ -85,14 +87,14 @@ class Quality:
                 model=model,
                 prompt=str(labels.get(names.PROMPT, "")),
                 prompt_version=str(labels.get(names.PROMPT_VERSION, "")),
-                created_at=now(),
+                created_at=datetime.now(UTC),
                 input_chars=len(last),
                 output_chars=len(said),
                 refused=refused,
                 scores=dict(scores),
                 topic=self._topic(last) if self._topic else None,
-                request=self._kept(json.dumps(asked, ensure_ascii=False)),
-                response=self._kept(said),
+                request=request,
+                response=response,
             )
         )
 
@@ -107,9 +109,12 @@ class Quality:
         get_current_span().add_event(names.EVALUATION_RESULT, told)
         self._metrics.scores.record(score, {**labels, names.EVALUATION: name})
 
-    def _kept(self, text: str) -> str | None:
+    def _content(self, asked: Sequence[str], said: str) -> tuple[str | None, str | None]:
+        if not self._redact:
+            return None, None
         # Postgres stores no NUL.
-        return sendable(self._redact(text)).replace("\0", "") if self._redact else None
+        *kept, last = [sendable(self._redact(text)).replace("\0", "") for text in (*asked, said)]
+        return json.dumps(kept, ensure_ascii=False), last
 
 
 @contextmanager
