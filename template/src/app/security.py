@@ -6,6 +6,7 @@ machine, by the connection's own address: headers that proxies add do not count.
 
 import asyncio
 import re
+from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from typing import cast
 
@@ -50,7 +51,8 @@ class Gate:
             # From outside, for a client may stop to send, or to read.
             async with asyncio.timeout(self.longest_seconds) as deadline:
                 await limits.count_request(principal)
-                async with limits.slot():
+                is_urgent = scope["path"] in scope["app"].state.urgent_paths
+                async with nullcontext() if is_urgent else limits.slot():
                     await self.app(scope, self.bounded(receive), send)
         except TimeoutError:
             if not deadline.expired():

@@ -96,6 +96,16 @@ def test_logs_of_a_request_have_its_trace(client: TestClient, noted: Noted) -> N
     assert line["trace_id"] == TRACE
 
 
+def test_metrics_are_read_also_where_all_places_are_taken(noted: Noted) -> None:
+    security = SecuritySettings(api_keys={"alice": KEY}, max_concurrent_requests=1)
+    app = create_app(Settings(security=security), opening(noted))
+    with TestClient(app, headers={"Authorization": f"Bearer {KEY}"}) as client:
+        assert client.portal
+        with client.portal.wrap_async_context_manager(app.state.resources.limits.slot()):
+            assert client.get("/openapi.json").status_code == 429
+            assert client.get("/metrics").status_code == 200
+
+
 def test_what_people_write_into_a_url_is_not_noted(client: TestClient, noted: Noted) -> None:
     client.get("/openapi.json?q=canary")
     assert len(noted.spans) == 1
