@@ -31,6 +31,18 @@ _NO_DATASET: Final = "of prompts that no dataset of this form is asked with"
 _KNOWN: Final = "that a dataset has already"
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines with marks for their ends, so that all can be indented."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"'
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A case that somebody has to review; `why` and `answer` help with that."""
@@ -42,10 +54,10 @@ class Candidate:
     def written(self, indent: str) -> str:
         """Return it as lines of a dataset."""
         told = f"# {on_one_line(self.why)}\n# It answered: {on_one_line(self.answer)}\n"
-        case = yaml.safe_dump([self.case], sort_keys=False, allow_unicode=True, width=100)
-        lines = (told + case).removesuffix("\n").split("\n")
-        # An empty line is a line break of a text.
-        return "".join(f"{indent}{line}\n" if line else "\n" for line in lines)
+        case = yaml.dump(
+            [self.case], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
+        )
+        return "".join(f"{indent}{line}\n" for line in (told + case).split("\n") if line)
 
 
 async def harvest(database: Database, days: int, folder: Path = DATASETS) -> str:
@@ -158,6 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="poe eval harvest", description=__doc__)
     parser.add_argument("--days", type=int, default=7, help="how far to look back (default: 7)")
     options = parser.parse_args(arguments)
+    if not 1 <= options.days <= 36_500:
+        parser.error("--days takes a number from 1 to 36500")
     end_with(parser, lambda: _harvest(options.days))
 
 

@@ -108,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for (name, status), count in sorted(traffic.answers.items()):
         wrong = "  (unexpected)" if (name, status) in traffic.unexpected else ""
         print(f"{count:>6}  {status}  {name}{wrong}")
+    if any(status == 401 for _, status in traffic.unexpected):
+        print("The variable TRAFFIC_KEY takes a key of the service.")
     sys.exit(1 if traffic.unexpected else 0)
 
 

@@ -124,7 +124,9 @@ async def test_what_is_left_out_is_said(database: Database, folder: Path) -> Non
     )
 
 
-CANDIDATE = Candidate({"name": "b", "inputs": "#: [\u2028"}, "odd\n- x", "\u2028- name: c\n")
+CANDIDATE = Candidate(
+    {"name": "b", "inputs": "#: [\u2028\x85\n\n---"}, "odd\n- x", "\u2028- name: c\n"
+)
 
 
 @pytest.mark.parametrize("indent", ["", "  "])

@@ -55,7 +55,8 @@ async def test_beyond_a_budget_a_call_is_refused_until_midnight(
     database: Fragile, monitor: Monitor, noted: Noted, budgets: dict[str, Any], whose: str
 ) -> None:
     books = Books(database, monitor, **budgets)
-    await books.budgets.reserve(call(), USD(8))
+    async with books.ledger.writing():
+        books.ledger.put(ended(call(), "8"))
     with pytest.raises(OverBudget, match=whose) as refused:
         await books.budgets.reserve(call(), USD(3))
     # What was refused is not reserved.
@@ -120,6 +121,18 @@ async def test_while_the_database_is_away_a_process_goes_by_what_it_knows(
     assert await books.budgets.share(None) == 0.9
 
 
+async def test_what_was_reserved_from_memory_is_given_back_there(
+    database: Fragile, monitor: Monitor
+) -> None:
+    database.is_away = True
+    books = Books(database, monitor, daily_budget_usd=10)
+    for _ in range(5):
+        begun = call()
+        await books.budgets.reserve(begun, USD(8))
+        books.budgets.settle(ended(begun, "0.5"))
+    assert await books.budgets.share(None) == 0.25
+
+
 async def test_the_metric_says_which_part_of_a_day_is_used(
     database: Fragile, monitor: Monitor, noted: Noted
 ) -> None:
@@ -139,7 +152,13 @@ async def test_a_call_that_is_refused_is_told_whether_a_smaller_one_would_do(
     books = Books(database, monitor, daily_budget_usd=10)
     with pytest.raises(OverBudget, match="has not as much left as this call may cost"):
         await books.budgets.reserve(call(), USD(11))
-    await books.budgets.reserve(call(), USD(10))
+    begun = call()
+    await books.budgets.reserve(begun, USD(9))
+    with pytest.raises(OverBudget, match="calls that go on: try again in a few seconds") as refused:
+        await books.budgets.reserve(call(), USD(2))
+    assert (refused.value.headers or {}) == {"Retry-After": "3"}
+    async with books.ledger.writing():
+        books.ledger.put(ended(begun, "10"))
     with pytest.raises(OverBudget, match="is used up"):
         await books.budgets.reserve(call(), USD("0.01"))
 

@@ -11,8 +11,8 @@ import anyio
 import pytest
 from fastapi.testclient import TestClient
 from pydantic_ai.exceptions import ModelRateLimitError, UnexpectedModelBehavior
-from pydantic_ai.messages import ModelResponse, TextPart
-from pydantic_ai.models import Model
+from pydantic_ai.messages import ImageUrl, ModelRequest, ModelResponse, TextPart, UserPromptPart
+from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.usage import RequestUsage
 from structlog.contextvars import bound_contextvars
@@ -98,6 +98,49 @@ async def test_an_unknown_price_is_no_price_and_is_counted(
     assert row.cost_usd is None
     assert noted.sums(names.UNPRICED, names.REQUEST_MODEL) == {"scripted": 1}
     assert noted.points(names.COST) == []
+
+
+@pytest.mark.parametrize(
+    ("reported", "tokens", "estimated"),
+    [
+        ({"input_tokens": 100, "cache_read_tokens": 5_000, "output_tokens": 5}, (5_100, 5), False),
+        ({"input_tokens": 10**30, "output_tokens": 5}, (1, 1), True),
+        ({"input_tokens": -3, "output_tokens": 5}, (1, 1), True),
+    ],
+    ids=["cached beside", "too much", "less than nothing"],
+)
+async def test_what_cannot_be_is_not_taken_for_usage(
+    books: Books,
+    metered: Callable[[Model], Model],
+    reported: dict[str, Any],
+    tokens: tuple[int, int],
+    estimated: bool,
+) -> None:
+    def answer(messages: Any, info: AgentInfo) -> ModelResponse:
+        usage, said = RequestUsage(**reported), {"finish_reason": "stop"}
+        return ModelResponse([TextPart("Yes.")], usage=usage, provider_details=said)
+
+    class Priced(FunctionModel):
+        system = "openai"
+
+    await chat_with(metered(Priced(answer, model_name="gpt-5"))).reply(ASKED)
+    (row,) = await books.rows()
+    assert row.estimated == estimated
+    assert row.cost_usd > 0
+    assert (row.input_tokens >= tokens[0], row.output_tokens) == (True, tokens[1])
+    assert row.input_tokens < 10_000
+
+
+async def test_a_picture_costs_something_and_teaches_nothing(
+    books: Books, metered: Callable[[Model], Model], scripted: Scripted
+) -> None:
+    picture = ModelRequest([UserPromptPart(["What is it?", ImageUrl("https://x.example/a.png")])])
+    turn = Turn("A cat.", input_tokens=1_500, output_tokens=3)
+    model = metered(scripted(turn, turn, Turn("A dog.", finish=None, input_tokens=0)))
+    for _ in range(3):
+        await model.request([picture], None, ModelRequestParameters())
+    *_, cut = await books.rows()
+    assert 1_000 < cut.input_tokens < 2_000
 
 
 async def test_a_price_of_ones_own_comes_before_the_lists(

@@ -15,6 +15,10 @@ from app.monitoring.redact import redact
         ("Call +49 30 901820-99 today", "Call +[number] today"),
         ("Order 4711 of 2026 cost 12.50 EUR", "Order 4711 of 2026 cost 12.50 EUR"),
         ("mail:\nada@example.org\n4111111111111111", "mail:\n[email]\n[number]"),
+        ("AKIAIOSFODNN7EXAMPLE or sk-abc123def456", "[key] or [key]"),
+        ("password=hunter2 and api_key: 'x'", "[secret] and [secret]"),
+        ("postgres://u:S3cret@db/x", "postgres://[login]@db/x"),
+        ("On 2026-11-26 12:30 at 10.0.0.17", "On 2026-11-26 12:30 at 10.0.0.17"),
         ("Donaudampfschifffahrtsgesellschaft", "Donaudampfschifffahrtsgesellschaft"),
     ],
 )

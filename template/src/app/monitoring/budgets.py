@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from math import ceil
 from typing import Final
+from uuid import UUID
 
 import structlog
 from sqlalchemy import text
@@ -20,12 +21,13 @@ from app.db.engine import Database
 from app.monitoring.ledger import Call, Ledger
 from app.monitoring.ledger_settings import LedgerSettings
 from app.monitoring.metrics import Metrics
-from app.monitoring.writer import PATIENCE_SECONDS
 
 from app.errors import TooManyRequests, Unavailable
 
 # Whose budget that of all is, in the table and here.
 _ALL: Final = ""
+# Calls wait for it: a database that takes longer is away.
+_PATIENCE_SECONDS: Final = 2.0
 _log = structlog.stdlib.get_logger("app.monitoring")
 
 
@@ -53,6 +55,8 @@ class Budgets:
         if settings.daily_budget_usd is not None:
             self._limits[_ALL] = settings.daily_budget_usd
         self._spending = ledger.spending
+        # What was reserved while the database was away, by call.
+        self._remembered: dict[UUID, Decimal] = {}
         if limit := self._limits.get(_ALL):
             metrics.observe_budget(lambda: float(self._spending.of(_today(), _ALL) / limit))
 
@@ -71,7 +75,7 @@ class Budgets:
         try:
             if self._ledger.is_away:
                 raise Unavailable("The ledger has just found that out.")
-            async with asyncio.timeout(PATIENCE_SECONDS), self._database.begin() as connection:
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._database.begin() as connection:
                 values = {
                     "id": call.id,
                     "day": day,
@@ -81,11 +85,24 @@ class Budgets:
                     "seconds": self._longest_seconds,
                 }
                 rows = (await connection.execute(text(_RESERVE), values)).all()
-                self._hold(day, limits, {row.principal: row.usd for row in rows}, usd)
+                used = {row.principal: row.usd for row in rows}
+                if (whose := self._note(day, limits, used, usd)) is not None:
+                    values = {"day": day, "whose": whose}
+                    spent = used[whose] - await connection.scalar(text(_RESERVED), values)
+                    raise self._refusal(whose, limits[whose] - spent, usd)
         except (Unavailable, DBAPIError, TimeoutError):
             _log.warning("a budget is kept from memory: the database is away")
             used = {whose: self._spending.of(day, whose) + usd for whose in limits}
-            self._hold(day, limits, used, usd)
+            if (whose := self._note(day, limits, used, usd)) is not None:
+                raise self._refusal(whose, limits[whose] - used[whose] + usd, usd) from None
+            self._remembered[call.id] = usd
+
+    def settle(self, call: Call) -> None:
+        """Give back what was reserved without the database, for what the call did cost."""
+        if reserved := self._remembered.pop(call.id, None):
+            day, change = call.started_at.date(), (call.cost_usd or 0) - reserved
+            for whose in self._limits_of(call.principal):
+                self._spending.note(day, whose, self._spending.of(day, whose) + change)
 
     async def share(self, principal: str | None) -> float:
         """Return which part is spent or reserved, of the budget that has least left."""
@@ -93,7 +110,7 @@ class Budgets:
             return 0.0
         day = _today()
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS), self._database.begin() as connection:
+            async with asyncio.timeout(_PATIENCE_SECONDS), self._database.begin() as connection:
                 values = {"day": day, "whose": list(limits)}
                 for row in await connection.execute(text(_USED), values):
                     self._spending.note(day, row.principal, row.usd)
@@ -106,31 +123,40 @@ class Budgets:
         counted = {_ALL, principal or _ALL} & self._limits.keys()
         return {whose: self._limits[whose] for whose in counted}
 
-    def _hold(
+    def _note(
         self, day: date, limits: Mapping[str, Decimal], used: Mapping[str, Decimal], usd: Decimal
-    ) -> None:
-        """Note what is used with this call; where that is too much, without it, and refuse it."""
+    ) -> str | None:
+        """Note what is used with this call; where that is too much, without it, and say of whom."""
         beyond = next((whose for whose, limit in limits.items() if used[whose] > limit), None)
         for whose, sum_usd in used.items():
             self._spending.note(day, whose, sum_usd if beyond is None else sum_usd - usd)
-        if beyond is not None:
-            self._metrics.refused.add(1)
-            raise _over_budget(beyond, limits[beyond], used[beyond] - usd)
+        return beyond
+
+    def _refusal(self, whose: str, unspent: Decimal, usd: Decimal) -> OverBudget:
+        self._metrics.refused.add(1)
+        limit = self._limits[whose]
+        mine = f"Your budget of {limit} USD" if whose else "This service's budget"
+        if unspent >= usd:
+            # What other calls have reserved they will hardly need.
+            why = "is reserved by calls that go on: try again in a few seconds."
+            return OverBudget(f"{mine} for today {why}", headers={"Retry-After": "3"})
+        why = "has not as much left as this call may cost: ask for a shorter answer, or wait until"
+        if unspent <= 0:
+            why = "is used up: wait until"
+        return OverBudget(
+            f"{mine} for today {why} midnight UTC.",
+            headers={
+                "Retry-After": str(_seconds_until_midnight()),
+                # To the SDKs of providers, which else try again within seconds.
+                "X-Should-Retry": "false",
+            },
+        )
 
 
-def _over_budget(whose: str, limit: Decimal, used: Decimal) -> OverBudget:
-    budget = f"Your budget of {limit} USD for today" if whose else "This service's budget for today"
-    why = "is used up" if used >= limit else "has not as much left as this call may cost"
+def _seconds_until_midnight() -> int:
     now = datetime.now(UTC)
     midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
-    return OverBudget(
-        f"{budget} {why}: ask for a shorter answer, or again after midnight UTC.",
-        headers={
-            "Retry-After": str(ceil((midnight - now).total_seconds())),
-            # To the SDKs of providers, which else try again within seconds.
-            "X-Should-Retry": "false",
-        },
-    )
+    return ceil((midnight - now).total_seconds())
 
 
 def _today() -> date:
@@ -147,6 +173,10 @@ _RESERVE: Final = """
     SELECT :day, whose, :usd FROM unnest(CAST(:whose AS text[])) AS whose ORDER BY whose
     ON CONFLICT (day, principal) DO UPDATE SET usd = s.usd + excluded.usd
     RETURNING principal, usd"""
+# With what has just been reserved.
+_RESERVED: Final = """
+    SELECT COALESCE(sum(usd), 0) FROM monitoring.reservations
+    WHERE day = :day AND (:whose = '' OR principal = :whose)"""
 _USED: Final = """
     SELECT principal, usd FROM monitoring.spending
     WHERE day = :day AND principal = ANY(CAST(:whose AS text[]))"""

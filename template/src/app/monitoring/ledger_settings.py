@@ -4,10 +4,11 @@ from collections.abc import Collection
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.monitoring.settings import MonitoringSettings
+from app.monitoring.settings import Days, MonitoringSettings
 
+Name = Annotated[str, StringConstraints(min_length=1)]
 USD = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
@@ -24,11 +25,11 @@ class LedgerSettings(MonitoringSettings):
     readers: frozenset[str] = frozenset()
     # What calls may cost in a day, by UTC: all together, and those of a principal.
     daily_budget_usd: USD | None = None
-    daily_budgets_usd: dict[str, USD] = Field(default_factory=dict)
+    daily_budgets_usd: dict[Name, USD] = Field(default_factory=dict)
     # Of a model that no list has, or that costs you something else: by its name at the provider.
     prices_usd_per_million: dict[str, TokenPrices] = Field(default_factory=dict)
     # How long calls are kept.
-    ledger_days: PositiveInt = 400
+    ledger_days: Days = 400
 
     def missing_in_production(self, principals: Collection[str]) -> list[str]:
         """Say what is not set, and has to be: whoever has a budget needs a key."""

@@ -25,6 +25,7 @@ from app.llm.models import Models
 from app.monitoring.budgets import Budgets
 from app.monitoring.llm_settings import LLMMonitoringSettings
 from app.monitoring.metering import Answered, Asked, Metering
+from app.monitoring.prices import OFFLINE
 
 # A picture takes about as many tokens as so much text.
 _FILE_BYTES: Final = 4_000
@@ -79,9 +80,10 @@ class MeteredModel(WrapperModel):
         told = [getattr(message, "instructions", None) for message in messages]
         told += map(str, (*parameters.tool_defs.values(), parameters.output_object or ""))
         size = sum(_size_bytes(part) for message in messages for part in message.parts)
+        name = self.wrapped.model_name
         return Asked(
-            self.wrapped.system,
-            self.wrapped.model_name,
+            OFFLINE if name == OFFLINE else self.wrapped.system,
+            name,
             self.wrapped.base_url,
             size + sum(map(_size_bytes_of, told)),
             (settings or {}).get("max_tokens") or self._most_tokens,

@@ -33,6 +33,8 @@ from app.monitoring.traces import CANCELLED, purpose
 
 # What is reserved for input, times what is estimated: that may be too little.
 _CAUTION: Final = 2
+# No call takes more.
+_MOST_TOKENS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Metering:
         usage = RequestUsage(input_tokens=1, output_tokens=1)
         if self._budgets.are_set and self._prices.usd(usage, provider, model, url) is None:
             raise ValueError(
-                f"MONITORING__DAILY_BUDGET_USD cannot hold {model!r}, whose price nobody knows."
+                f"A budget cannot hold {model!r}, whose price nobody knows."
                 " Give it one in MONITORING__PRICES_USD_PER_MILLION, choose another model, or leave"
                 " the budgets out."
             )
@@ -100,6 +102,7 @@ class Metering:
             raise
         finally:
             took = self._settle(begun, asked, answered)
+            self._budgets.settle(took)
             self._ledger.put(replace(took, seconds=round(time.perf_counter() - started, 3)))
             labels |= {names.PROVIDER: asked.provider, names.REQUEST_MODEL: asked.model}
             labels[names.RESPONSE_MODEL] = took.answered_by or asked.model
@@ -130,7 +133,7 @@ class Metering:
         return self._price(asked, usage) or Decimal(0)
 
     def _settle(self, begun: Call, asked: Asked, answered: Answered) -> Call:
-        reported = answered.usage
+        reported = _sound(answered.usage)
         estimated = not (answered.is_whole and (reported.input_tokens or reported.output_tokens))
         if answered.was_refused:
             usage, estimated = RequestUsage(), False
@@ -167,6 +170,18 @@ class Metering:
     ) -> Decimal | None:
         more = (answered.model, answered.details) if answered else ()
         return self._prices.usd(usage, asked.provider, asked.model, asked.url, *more)
+
+
+def _sound(reported: RequestUsage) -> RequestUsage:
+    """Return what was reported as it can be counted; nothing where it cannot be."""
+    counts = [value for value in vars(reported).values() if isinstance(value, int | float)]
+    if not all(0 <= count <= _MOST_TOKENS for count in counts):
+        return RequestUsage()
+    cached = reported.cache_read_tokens + reported.cache_write_tokens
+    if cached <= reported.input_tokens:
+        return reported
+    # Some count what was cached beside the input, and not as a part of it.
+    return replace(reported, input_tokens=reported.input_tokens + cached)
 
 
 def _was_refused(error: BaseException | None) -> bool:

@@ -18,6 +18,8 @@ from app.monitoring.ledger_settings import TokenPrices
 OFFLINE: Final = "offline"
 # A token has about four bytes: worth as much as one short text that a model has read.
 _PRIOR: Final = (400, 100)
+# Of an answer much may not be shown, such as reasoning.
+_MOST_A_BYTE: Final = {"input": 1, "output": 20}
 
 
 class Prices:
@@ -78,6 +80,8 @@ class Estimates:
 
     def learn(self, model: str, kind: str, size_bytes: int, tokens: int) -> None:
         """Note how many it did have."""
-        if size_bytes and tokens:
+        # Else one picture, or one odd report, spoils what is known of all the others.
+        tokens = min(tokens, _MOST_A_BYTE[kind] * size_bytes)
+        if tokens:
             seen = self._seen[model, kind]
             self._seen[model, kind] = (seen[0] + size_bytes, seen[1] + tokens)

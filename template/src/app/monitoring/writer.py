@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from app.errors import ServiceError, Unavailable
 
 # A database that takes longer is away.
-PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 10.0
 # What comes within so long is written together.
 _PAUSE_SECONDS: Final = 0.1
 _MOST_WAITING: Final = 10_000
@@ -127,7 +127,7 @@ class Writer(Generic[Row]):
     async def _write(self, rows: list[Row]) -> bool:
         """Write rows; say whether that is settled, one way or the other."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._insert(rows)
         except (DataError, IntegrityError) as error:
             # Fewer and fewer are written together, until it is known which one cannot be.

@@ -111,6 +111,7 @@ def test_a_date_that_ends_is_meant_as_a_whole(client: TestClient, fresh_database
     day = str((NOW - timedelta(days=1)).date())
     assert get(client, **{"from": day, "to": day})["totals"]["calls"] == 1
     assert get(client, **{"from": day, "to": NOW.isoformat()})["totals"]["calls"] == 1
+    assert get(client, **{"from": day.replace("-", ""), "to": day})["totals"]["calls"] == 1
     later = (NOW + timedelta(seconds=1)).isoformat()
     assert get(client, **{"from": day, "to": later})["totals"]["calls"] == 2
 

@@ -3,6 +3,7 @@
 The page is open, for it holds nothing: it asks for the key that `/v1/usage` needs.
 """
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Final, cast
@@ -29,13 +30,11 @@ page = APIRouter(include_in_schema=False)
 
 def _moment(given: str) -> date:
     """Read a date, or a time."""
-    try:
-        moment = date.fromisoformat(given) if len(given) == 10 else datetime.fromisoformat(given)
-        if 2000 <= moment.year < 3000:
-            return moment
-    except ValueError:
-        pass
-    raise ValueError("use a date or a time, such as 2026-11-30 or 2026-11-30T12:00Z")
+    for read in (date.fromisoformat, datetime.fromisoformat):
+        with suppress(ValueError):
+            if 2000 <= (moment := read(given)).year < 3000:
+                return moment
+    raise ValueError("use a date or a time, such as 2026-11-30 or 2026-11-30T12:00Z (a + is %2B)")
 
 
 def _split(given: list[str]) -> list[str]:
