@@ -461,6 +461,9 @@ def test_the_keyboard_is_enough(open_page: Open) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(run(page).locator(".steps pre").last).to_contain_text("Nothing was sent")
+    for name in ("Good answer", "Bad answer"):
+        page.keyboard.press("Tab")
+        expect(run(page).get_by_role("button", name=name)).to_be_focused()
     page.keyboard.press("Tab")
     expect(field).to_be_focused()
     page.locator("#runs summary").first.focus()

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Row, text
 
 from app.db.engine import Database
-from app.db.texts import Line, Text
+from app.db.texts import Text
 from app.monitoring import names
 from app.monitoring.metrics import Metrics
 from app.monitoring.quality.responses import Responses
@@ -19,7 +19,10 @@ from app.errors import NotFound
 class Rating(BaseModel, extra="forbid"):
     """Whether a response was good. A second rating of a response takes the place of the first."""
 
-    response_id: Line = Field(description="The `id` of a response that you got, or of a run")
+    response_id: str = Field(
+        pattern="^[A-Za-z0-9-]{1,100}$",
+        description="The `id` of a response that you got, or of a run",
+    )
     rating: Literal["up", "down"]
     comment: Annotated[Text, Field(max_length=2_000)] | None = None
 

@@ -10,7 +10,7 @@ from app.errors import problems
 from app.resources import Resources
 from app.security import NEEDS_KEY
 
-_ERRORS = problems(401, 403, 404, 413, 422, 429, 503, 504)
+_ERRORS = problems(400, 401, 403, 404, 413, 422, 429, 503, 504)
 
 router = APIRouter(prefix="/v1", tags=["feedback"], dependencies=[NEEDS_KEY], responses=_ERRORS)
 
