@@ -181,7 +181,8 @@ def test_a_service_runs_without_its_development_tools(
     shutil.copytree(render(answers), project)
     run("uv", "sync", "--quiet", "--no-dev", cwd=project)
     run(python(project), WATCH_IMPORTS, cwd=project, env={})
-    with postgres() if _has_more(answers) else nullcontext() as url:
+    with_database = _has_more(answers) or (answers["llm"] and answers["monitoring"])
+    with postgres() if with_database else nullcontext() as url:
         env = {"DATABASE__URL": url} if url else {}
         if url:
             run(python(project), "-m", "app", "migrate", cwd=project, env=env)
