@@ -17,7 +17,7 @@ from app.monitoring.redact import redact
         ("mail:\nada@example.org\n4111111111111111", "mail:\n[email]\n[number]"),
         ("AKIAIOSFODNN7EXAMPLE or sk-abc123def456", "[key] or [key]"),
         ("password=hunter2 and api_key: 'x'", "[secret] and [secret]"),
-        ("postgres://u:S3cret@db/x", "postgres://[login]@db/x"),
+        ("https://u:S3cret@shop.example/x", "https://[login]@shop.example/x"),
         ("On 2026-11-26 12:30 at 10.0.0.17", "On 2026-11-26 12:30 at 10.0.0.17"),
         ("Donaudampfschifffahrtsgesellschaft", "Donaudampfschifffahrtsgesellschaft"),
     ],

@@ -6,8 +6,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.monitoring.settings import Days, MonitoringSettings
+from app.monitoring.settings import MonitoringSettings
 
+# As many as a database can count back.
+Days = Annotated[int, Field(ge=1, le=36_500)]
 Name = Annotated[str, StringConstraints(min_length=1)]
 USD = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 Price = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.monitoring.ledger_settings import LedgerSettings
-from app.monitoring.settings import Days
+from app.monitoring.ledger_settings import Days, LedgerSettings
 
 DriftDays = Annotated[int, Field(ge=1, le=3_650)]
 

@@ -1,11 +1,6 @@
 """Settings of monitoring: `MONITORING__CAPTURE_CONTENT=true` sets `settings.monitoring`."""
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
-
-# As many as a database can count back.
-Days = Annotated[int, Field(ge=1, le=36_500)]
+from pydantic import BaseModel, ConfigDict
 
 
 class MonitoringSettings(BaseModel):
