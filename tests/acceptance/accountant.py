@@ -48,6 +48,8 @@ class Account:
     entries: list[Entry] = field(default_factory=list)
     # The requests that wait for their client to leave.
     held: set[str] = field(default_factory=set)
+    # All that a stream says, by the request.
+    sent: dict[str, str] = field(default_factory=dict)
     tried: set[str] = field(default_factory=set)
 
     def sums(self, *, reported: bool) -> tuple[int, int, int]:
@@ -139,12 +141,12 @@ async def _stream(
         head = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": entry.model}
         return f"data: {json.dumps({**head, 'choices': choices, **more})}\n\n".encode()
 
+    account.sent[key] = "".join(pieces)
     yield event({"role": "assistant", "content": ""})
     for piece in pieces:
         yield event({"content": piece})
     if entry.how == "leave":
         entry.output = tokens("".join(pieces))
-        account.held.add(key)
         await asyncio.sleep(60)
     if entry.how == "cut":
         # As if it were whole, but nobody says why it ends.

@@ -74,19 +74,32 @@ async def ask(client: httpx2.AsyncClient, account: Account, key: str, text: str)
     if how == "retry":
         # Without a fallback, so that the same model is tried again.
         body["model"] = f"openai-chat:{SECOND}"
+    if how == "leave":
+        await leave(client, account, key, body)
+        return
     asking = asyncio.create_task(client.post(PATH, json=body))
-    if how in ("leave", "hold"):
+    if how == "hold":
         # It is another thread that says so.
         while key not in account.held:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        # What has been sent arrives.
-        await asyncio.sleep(0.3)
         asking.cancel()
         await asyncio.wait({asking})
         return
     answer = await asking
     assert answer.status_code == 200, answer.text
     assert ("[DONE]" in answer.text) is (how == "stream")
+
+
+async def leave(client: httpx2.AsyncClient, account: Account, key: str, body: Any) -> None:
+    """Leave a stream when all that is sent has arrived."""
+    said = ""
+    async with client.stream("POST", PATH, json=body) as answer:
+        async for line in answer.aiter_lines():
+            if line.startswith("data: {"):
+                [choice] = json.loads(line.removeprefix("data: "))["choices"]
+                said += choice["delta"].get("content") or ""
+                if said == account.sent[key]:
+                    return
 
 
 async def make_calls(address: str, account: Account, count: int) -> None:
