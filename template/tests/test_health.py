@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from app.health import unready_before_stop
 
+from app.checks import Degraded
 from app.errors import Unavailable
 from app.main import create_app
 from app.resources import Resources, open_resources
@@ -63,6 +64,15 @@ def test_an_unusable_resource_makes_the_service_unready_and_is_named(
     assert answer.status_code == 503
     assert answer.json()["detail"] == "archive: It is full: delete what is old."
     assert client.get("/health/live").status_code == 200
+
+
+def test_what_no_answer_needs_is_told_and_leaves_it_ready(
+    client: TestClient, archive: Archive
+) -> None:
+    archive.reason = Degraded("It is nearly full.")
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "degraded": "archive: It is nearly full."}
 
 
 def test_an_unexpected_failure_of_a_check_reveals_nothing(

@@ -62,7 +62,7 @@ async def _resources(settings: Settings) -> list[Finding]:
             results = await check_all(resources, thorough=True)
     except Exception as error:
         return [Finding("resources", False, str(error))]
-    return [Finding(name, usable, detail) for name, (usable, detail) in results.items()]
+    return [Finding(name, found.usable, found.detail) for name, found in results.items()]
 
 
 def _versions() -> list[Finding]:

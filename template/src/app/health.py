@@ -29,13 +29,18 @@ async def live() -> dict[str, str]:
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready", responses=problems(503))
 async def ready(request: Request) -> dict[str, str]:
-    """Answer 200 when requests can be served, else 503 with the reason."""
+    """Answer 200 when requests can be served, else 503 with the reason.
+
+    What does not work, and no answer needs, is in `degraded`.
+    """
     if request.app.state.stopping:
         raise Unavailable("The service is stopping.")
     results = await check_all(request.app.state.resources)
-    if reasons := [f"{name}: {why}" for name, (usable, why) in results.items() if not usable]:
+    wrong = {name: result for name, result in results.items() if not result.usable}
+    if reasons := [f"{name}: {result.detail}" for name, result in wrong.items() if result.needed]:
         raise Unavailable("; ".join(reasons))
-    return {"status": "ready"}
+    degraded = "; ".join(f"{name}: {result.detail}" for name, result in wrong.items())
+    return {"status": "ready"} | ({"degraded": degraded} if degraded else {})
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from app.monitoring import names
 from app.monitoring.traces import Monitor
 from app.monitoring.writer import Writer
 
-from app.errors import Unavailable
+from app.checks import Degraded
 from tests.monitoring.conftest import Noted
 from tests.monitoring.ledgers import Books, Fragile, books, call, database, ended
 from tests.monitoring.watching import monitor
@@ -55,7 +55,7 @@ async def test_rows_are_kept_while_the_database_is_away(books: Books) -> None:
         while not books.ledger.is_away:
             await books.ledger.flush()
     assert [line["event"] for line in lines] == ["rows cannot be written"]
-    with pytest.raises(Unavailable, match="3 rows wait, 0 are lost"):
+    with pytest.raises(Degraded, match="3 rows wait, 0 are lost"):
         await books.ledger.check()
     books.database.is_away = False
     assert len(await books.rows()) == 3
@@ -98,7 +98,7 @@ async def test_a_missing_table_is_a_reason(books: Books) -> None:
     books.ledger.put(ended(call()))
     while not books.ledger.is_away:
         await books.ledger.flush()
-    with pytest.raises(Unavailable, match="its tables are missing: python -m app migrate"):
+    with pytest.raises(Degraded, match="its tables are missing: python -m app migrate"):
         await books.ledger.check()
     await books.execute("ALTER TABLE monitoring.gone RENAME TO calls")
     assert len(await books.rows()) == 1

@@ -12,7 +12,7 @@ from app.monitoring.providers import open_monitoring
 from app.monitoring.settings import MonitoringSettings
 
 from app.about import DISTRIBUTION, version
-from app.errors import Unavailable
+from app.checks import Degraded
 from app.main import create_app
 from app.setting_names import unknown_settings
 from app.settings import Settings
@@ -121,7 +121,11 @@ def test_a_service_whose_collector_is_away_answers_stops_and_says_so(
     with TestClient(app, headers={"Authorization": f"Bearer {KEY}"}) as client:
         configure_logs("INFO", "json", logs)
         assert client.get("/openapi.json").status_code == 200
-        assert client.get("/health/ready").status_code == 200
+        assert client.get("/health/ready").json() == {"status": "ready"}
+        assert app.state.resources.monitoring.tracers.force_flush()
+        told = client.get("/health/ready")
+        assert told.status_code == 200
+        assert told.json()["degraded"].startswith("monitoring: Nobody takes the traces")
     lines: list[dict[str, Any]] = [json.loads(line) for line in logs.getvalue().splitlines()]
     loud = [line["event"] for line in lines if line["level"] == "error"]
     assert any(event.startswith("Failed to export spans batch") for event in loud)
@@ -135,6 +139,11 @@ async def test_a_thorough_check_finds_out_that_nobody_takes_the_traces(
         assert "traces by OTLP" in await monitoring.check(thorough=True)
         collector.status = 401
         assert "traces by OTLP" in await monitoring.check()
-        with pytest.raises(Unavailable, match=ENDPOINT):
+        with pytest.raises(Degraded, match=ENDPOINT):
             await monitoring.check(thorough=True)
+        # It stays known, until somebody takes them again.
+        with pytest.raises(Degraded, match="Nobody takes the traces"):
+            await monitoring.check()
         collector.status = 200
+        assert "traces by OTLP" in await monitoring.check(thorough=True)
+        assert "traces by OTLP" in await monitoring.check()

@@ -9,21 +9,17 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol, cast
 from urllib.parse import parse_qsl, urlencode
 
 from dotenv import dotenv_values
 from opentelemetry.context import Context
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import (
-    MetricExporter,
-    MetricReader,
-    PeriodicExportingMetricReader,
-)
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.semconv.attributes.url_attributes import URL_QUERY
 from prometheus_client import CollectorRegistry
 
@@ -31,9 +27,29 @@ from app.monitoring.redact import Redact, redact
 from app.monitoring.settings import MonitoringSettings
 
 from app.about import DISTRIBUTION, version
-from app.errors import Unavailable
+from app.checks import Degraded
 
 _CLOSING_SECONDS: Final = 3.0
+
+
+class Exporter(Protocol):
+    """What sends spans, or metrics."""
+
+    is_away: bool
+
+    def export(self, *args: Any, **kwargs: Any) -> Any: ...
+    def shutdown(self) -> None: ...
+
+
+class _Noted:
+    """An exporter that knows whether what it sent last was taken."""
+
+    is_away = False
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        result = cast(Any, super()).export(*args, **kwargs)
+        self.is_away = result.name != "SUCCESS"
+        return result
 
 
 @dataclass(frozen=True)
@@ -46,17 +62,20 @@ class Monitoring:
     # What /metrics shows.
     registry: CollectorRegistry
     # Signal -> what sends it.
-    exporters: Mapping[str, SpanExporter | MetricExporter]
+    exporters: Mapping[str, Exporter]
     # What a text passes before it is in a span; None where content is not captured.
     redact: Redact | None
 
     async def check(self, *, thorough: bool = False) -> str:
-        """Say where spans and metrics go; a thorough check sends no spans, to see who answers."""
-        exporter = self.exporters.get("traces")
-        if thorough and isinstance(exporter, SpanExporter):
-            sent = await asyncio.to_thread(exporter.export, ())
-            if sent is not SpanExportResult.SUCCESS:
-                raise Unavailable("Nobody takes the traces at OTEL_EXPORTER_OTLP_ENDPOINT.")
+        """Say where spans and metrics go; raise `Degraded` where what was sent last was not taken.
+
+        A thorough check sends no spans, to see who answers.
+        """
+        if thorough and (traces := self.exporters.get("traces")):
+            await asyncio.to_thread(traces.export, ())
+        away = [signal for signal, exporter in self.exporters.items() if exporter.is_away]
+        if away:
+            raise Degraded(f"Nobody takes the {' and '.join(away)} at OTEL_EXPORTER_OTLP_ENDPOINT.")
         return ", ".join(["/metrics", *(f"{signal} by OTLP" for signal in self.exporters)])
 
 
@@ -86,7 +105,7 @@ async def open_monitoring(
     _read_env_file()
     hook = redact if settings.capture_content else None
     resource, registry = _resource(), CollectorRegistry()
-    exporters: dict[str, SpanExporter | MetricExporter] = {}
+    exporters: dict[str, Exporter] = {}
     readers: list[MetricReader] = [
         PrometheusMetricReader(scope_info_enabled=False, registry=registry)
     ]
@@ -96,12 +115,16 @@ async def open_monitoring(
     if _is_sent("TRACES"):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-        exporters["traces"] = spans = OTLPSpanExporter()
+        class Spans(_Noted, OTLPSpanExporter): ...
+
+        exporters["traces"] = spans = Spans()
         tracers.add_span_processor(BatchSpanProcessor(spans))
     if _is_sent("METRICS"):
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-        exporters["metrics"] = metrics = OTLPMetricExporter()
+        class Metrics(_Noted, OTLPMetricExporter): ...
+
+        exporters["metrics"] = metrics = Metrics()
         readers.append(PeriodicExportingMetricReader(metrics))
     meters = MeterProvider(readers, resource, shutdown_on_exit=False)
     try:

@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar
 import structlog
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
+from app.checks import Degraded
 from app.errors import ServiceError, Unavailable
 
 # A database that takes longer is away.
@@ -84,10 +85,10 @@ class Writer(Generic[Row]):
                     await self._round.wait()
 
     def check(self) -> str:
-        """Say how many rows wait, and how many were lost; raise while none can be written."""
+        """Say how many rows wait or were lost; raise `Degraded` while none can be written."""
         state = f"{len(self._waiting)} rows wait, {self._lost} are lost"
         if self._problem:
-            raise Unavailable(f"{self._problem} Of {self._table} {state}.")
+            raise Degraded(f"{self._problem} Of {self._table} {state}.")
         return state
 
     @asynccontextmanager
