@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import subprocess
@@ -9,8 +10,9 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import chdir
+from contextlib import chdir, suppress
 from functools import wraps
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +21,7 @@ import jinja2
 import pytest
 from cookiecutter.exceptions import FailedHookException
 from copier import run_copy
+from copier._main import Worker
 
 from answers import Answers, label
 from projects import run
@@ -142,19 +145,34 @@ def _quick_jinja() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _modes_without_git() -> Iterator[None]:
+    """Spare a process a file, half of a render: Copier asks git whether it ignores modes.
+
+    A project that did would lose only what its index says of them, and no test reads that.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        ask_git = "_sync_git_index_executable_bit"
+        patch.setattr(Worker, ask_git, lambda *_: None, raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def render(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """Render each set of answers once."""
-    folder = tmp_path_factory.mktemp("rendered")
-    rendered: dict[frozenset[tuple[str, object]], Path] = {}
+    """Render each set of answers once, for all workers of pytest-xdist."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
 
     def render(answers: Answers) -> Path:
-        key = frozenset(answers.items())
-        if key not in rendered:
-            target = folder / str(len(rendered)) / "my-ai-service"
-            run_copy(str(snapshot), target, data=answers, defaults=True, quiet=True)
-            rendered[key] = target
-        return rendered[key]
+        name = sha256(repr(sorted(answers.items())).encode()).hexdigest()
+        project = folder / f"rendered-{name[:16]}" / "my-ai-service"
+        if not project.exists():
+            alone = tmp_path_factory.mktemp("rendered")
+            run_copy(str(snapshot), alone / project.name, data=answers, defaults=True, quiet=True)
+            with suppress(OSError):  # Another worker was first.
+                alone.rename(project.parent)
+        return project
 
     return render
 

@@ -70,11 +70,12 @@ def shared(render: Render, full: Answers) -> set[str]:
     """Return the files that go only where all that an `or` in the manifest names is off."""
     # Evals cannot stand without any of them.
     partners = [["evals", *capabilities_in(rule)] for rule, _ in manifest() if " or " in rule]
+    gone = {name: vanished(render, full, name) for name in CAPABILITIES}
     return {
         path
         for names in partners
         for path in vanished(render, full, *names)
-        if not any(path in vanished(render, full, name) for name in names)
+        if not any(path in gone[name] for name in names)
     }
 
 
