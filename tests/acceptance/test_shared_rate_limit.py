@@ -13,6 +13,7 @@ import pytest
 from openai import APIStatusError, OpenAI, RateLimitError
 
 from acceptance.services import running, service_with
+from answers import without
 from conftest import Render
 from projects import request, run
 
@@ -45,7 +46,8 @@ def test_two_processes_share_one_limit_and_refuse_without_its_store(
 ) -> None:
     port, server = redis
     project = tmp_path / "project"
-    shutil.copytree(render(service_with("openai")), project)
+    # No database, which it would have to be ready with.
+    shutil.copytree(render(without(service_with("openai"), "monitoring")), project)
     run("uv", "sync", "--quiet", "--no-dev", "--extra", "redis", cwd=project)
     settings = {
         "SECURITY__RATE_LIMIT": "4/hour",
