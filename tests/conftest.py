@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import chdir, suppress
 from functools import wraps
 from hashlib import sha256
@@ -90,6 +90,12 @@ def pytest_terminal_summary(
             terminalreporter.line(f"{count:4} tests of {name}")
 
 
+class MakeOnce(Protocol):
+    """Return the folder that `make` fills, which one worker does for all of pytest-xdist."""
+
+    def __call__(self, name: str, make: Callable[[Path], object]) -> Path: ...
+
+
 class Render(Protocol):
     """Return the project with these answers: only read it, other tests share it."""
 
@@ -103,21 +109,41 @@ class Install(Protocol):
 
 
 @pytest.fixture(scope="session")
-def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def make_once(name: str, make: Callable[[Path], object]) -> Path:
+        made = folder / name
+        if not made.exists():
+            alone = tmp_path_factory.mktemp(name)
+            make(alone)
+            with suppress(OSError):  # Another worker was first.
+                alone.rename(made)
+        return made
+
+    return make_once
+
+
+@pytest.fixture(scope="session")
+def snapshot(make_once: MakeOnce) -> Path:
     """This working tree without .git: Copier renders it without a `git clone` for each project."""
-    target = tmp_path_factory.mktemp("template") / "snapshot"
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    return target
+
+    def copy(target: Path) -> None:
+        names = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for name in filter(None, names.split("\0")):
+            if (ROOT / name).is_file():
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, target / name)
+
+    return make_once("template", copy)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -158,21 +184,16 @@ def _modes_without_git() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def render(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Render:
-    """Render each set of answers once, for all workers of pytest-xdist."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
+def render(snapshot: Path, make_once: MakeOnce) -> Render:
+    """Render each set of answers once."""
 
     def render(answers: Answers) -> Path:
-        name = sha256(repr(sorted(answers.items())).encode()).hexdigest()
-        project = folder / f"rendered-{name[:16]}" / "my-ai-service"
-        if not project.exists():
-            alone = tmp_path_factory.mktemp("rendered")
-            run_copy(str(snapshot), alone / project.name, data=answers, defaults=True, quiet=True)
-            with suppress(OSError):  # Another worker was first.
-                alone.rename(project.parent)
-        return project
+        def copy(folder: Path) -> None:
+            target = folder / "my-ai-service"
+            run_copy(str(snapshot), target, data=answers, defaults=True, quiet=True)
+
+        name = sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
+        return make_once(f"rendered-{name}", copy) / "my-ai-service"
 
     return render
 
