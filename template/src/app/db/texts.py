@@ -15,5 +15,6 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+_SCHEMA = Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
+Text = Annotated[str, AfterValidator(_storable), _SCHEMA]
 Line = Annotated[Text, Field(pattern=r"\S", max_length=500)]
