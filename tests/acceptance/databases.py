@@ -27,7 +27,8 @@ try:
     with psycopg.connect(server.url, autocommit=True, row_factory=dict_row) as connection:
         for line in sys.stdin:
             query, values = json.loads(line)
-            rows = connection.execute(query, values or None).fetchall()
+            found = connection.execute(query, values or None)
+            rows = found.fetchall() if found.description else []
             print(json.dumps(rows, default=str), flush=True)
 finally:
     server.leave()

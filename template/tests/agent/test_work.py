@@ -253,13 +253,16 @@ async def test_a_tool_says_what_the_model_did_wrong(office: Office, scripted: Sc
 
 
 async def test_what_a_tool_raises_is_shown_to_nobody(
-    office: Office, scripted: Scripted, caplog: pytest.LogCaptureFixture
+    office: Office,
+    scripted: Scripted,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = scripted(calling(call("fail")), "It failed.")
     run = await office.given(model, [failing(OSError("password=hunter2"))]).do()
     assert run.status == "completed"
     assert await office.results(run) == ["The tool failed: go on without it."]
-    seen = f"{await office.events(run)} {model.calls} {caplog.text}"
+    seen = f"{await office.events(run)} {model.calls} {caplog.text} {capsys.readouterr()}"
     assert "hunter2" not in seen
 
 

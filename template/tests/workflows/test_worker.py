@@ -7,6 +7,7 @@ import pytest
 from dbos import DBOS
 from pydantic import SecretStr
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from app.db.engine import Database, open_database
 from app.db.migrate import migrate
@@ -54,26 +55,26 @@ def worker_of(database: Database, work: Work, settings: WorkerSettings = EAGER) 
     return Worker(database, settings, [Workflow("work", work.run)])
 
 
-async def test_a_chore_that_fails_stops_no_workflow(
-    database: Database, queue: Queue, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_chore_that_fails_stops_no_workflow(database: Database, queue: Queue) -> None:
     async def fail() -> None:
         raise ZeroDivisionError
 
     work, chores = Work(may_end=False), Work()
     await add(database, queue, "one", "a")
     done = [fail, lambda: chores.first("chore")]
-    async with Worker(database, EAGER, [Workflow("work", work.run)], done).working():
-        async with asyncio.timeout(20):
-            await work.begun.wait()
-        count = len(chores.noted)
+    worker = Worker(database, EAGER, [Workflow("work", work.run)], done)
+    with capture_logs() as logs:
+        async with worker.working():
+            async with asyncio.timeout(20):
+                await work.begun.wait()
+            count = len(chores.noted)
 
-        async def goes_on() -> bool:
-            return len(chores.noted) > count + 1
+            async def goes_on() -> bool:
+                return len(chores.noted) > count + 1
 
-        await until(goes_on)
-        assert "broken off" not in work.noted
-    assert "a chore failed" in caplog.text
+            await until(goes_on)
+            assert "broken off" not in work.noted
+    assert "a chore failed" in {line["event"] for line in logs}
 
 
 async def test_what_is_queued_runs_with_its_arguments(database: Database, queue: Queue) -> None:

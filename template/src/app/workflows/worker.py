@@ -125,10 +125,11 @@ class Worker:
             run_migrations=False,
             log_level="WARNING",
         )
-        DBOS(config=config)
+        # Its own handler would keep it from beginning where logs cannot be written.
         logs = logging.getLogger("dbos")
-        logs.handlers, logs.propagate = [], True
+        logs.handlers, logs.propagate = [logging.NullHandler()], True
         logs.addFilter(_is_no_removal)
+        DBOS(config=config)
         for workflow in self._workflows:
             DBOS.workflow(name=workflow.name)(self._noted(workflow.run))
         DBOS.listen_queues([workflow.name for workflow in self._workflows])
