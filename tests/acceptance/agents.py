@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -21,6 +21,7 @@ import httpx2
 
 from acceptance.databases import Postgres, data_folder, postgres
 from acceptance.model_server import completion_server
+from acceptance.services import wait
 from projects import edit, environment, python, run, wait_until_live
 
 STEPS = 6
@@ -283,13 +284,6 @@ def _lives(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait(until: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def add_tool(project: Path) -> None:

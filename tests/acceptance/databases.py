@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from projects import environment, python
+from projects import environment, python, run
 
 # Runs where the project has the server and the driver that this repository does not need.
 _HOLD = """
@@ -78,6 +78,15 @@ def postgres(project: Path, folder: Path) -> Iterator[Postgres]:
         server = Postgres("", process)
         yield Postgres(server._answer(), process)
     assert process.returncode == 0
+
+
+@contextmanager
+def migrated(project: Path, folder: Path) -> Iterator[Postgres]:
+    """Use it as `postgres` does, with the tables of the project."""
+    with postgres(project, folder) as database:
+        settings = environment(DATABASE__URL=database.url)
+        run(python(project), "-m", "app", "migrate", cwd=folder.parent, env=settings)
+        yield database
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,3 +85,11 @@ def running(project: Path, log_path: Path, **settings: str) -> Iterator[Service]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def wait(until: Callable[[], bool], seconds: float = 60) -> None:
+    """Return when it holds, or fail after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

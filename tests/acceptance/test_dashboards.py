@@ -9,8 +9,7 @@ import json
 import math
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,12 +21,12 @@ import httpx2
 import pytest
 import yaml
 
-from acceptance.databases import data_folder, postgres
-from acceptance.services import KEY, running, service_with
+from acceptance.databases import data_folder, migrated
+from acceptance.services import KEY, running, service_with, wait
 from answers import Answers, label
 from conftest import Install, Render
 from deployment.conftest import free_port, tool
-from projects import environment, python, run
+from projects import environment, run
 
 pytestmark = pytest.mark.system
 
@@ -45,11 +44,9 @@ def configured(answers: Answers, render: Render, tmp_path: Path) -> Path:
 @contextmanager
 def answered_before(project: Path) -> Iterator[dict[str, str]]:
     """Yield the settings of a service that has answered for some weeks, and has a budget."""
-    with data_folder() as data, postgres(project, data) as database:
-        url = {"DATABASE__URL": database.url}
-        run(python(project), "-m", "app", "migrate", cwd=data.parent, env=environment(**url))
+    with data_folder() as data, migrated(project, data) as database:
         database.rows(_ANSWERED)
-        yield {**url, "MONITORING__DAILY_BUDGET_USD": "5"}
+        yield {"DATABASE__URL": database.url, "MONITORING__DAILY_BUDGET_USD": "5"}
 
 
 _ANSWERED = """
@@ -102,18 +99,11 @@ def started(name: str, folder: Path, *options: str) -> Iterator[httpx2.Client]:
                 except httpx2.TransportError:
                     return False
 
-            wait_for(is_ready, 30)
+            wait(is_ready, 30)
             yield client
     finally:
         server.terminate()
         server.wait(timeout=30)
-
-
-def wait_for(holds: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def alertmanager_options(folder: Path, url: str) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from copier import VcsRef, run_copy, run_update
 
 from acceptance.databases import servers_of
-from acceptance.services import service_with
+from acceptance.services import service_with, wait
 from answers import Answers
 from projects import commit, git, request, run, serving
 
@@ -33,7 +31,7 @@ def test_documents_are_found_again_when_rag_comes_back(snapshot: Path, tmp_path:
         status, added = request(f"{address}/v1/documents", body)
         assert status == 202
         document = f"{address}/v1/documents/{added['id']}"
-        _wait_for(lambda: request(document)[1]["status"] == "ready")
+        wait(lambda: request(document)[1]["status"] == "ready")
         added = request(document)[1]
         before = _seen(address)
         assert before["documents"] == [added]
@@ -44,7 +42,7 @@ def test_documents_are_found_again_when_rag_comes_back(snapshot: Path, tmp_path:
     _update(project, "rag", on=False)
     with serving(project) as address:
         # The database is there for the ledger.
-        _wait_for(lambda: request(f"{address}/health/ready")[0] == 200)
+        wait(lambda: request(f"{address}/health/ready")[0] == 200)
         assert request(f"{address}/v1/documents")[0] == 404
     assert servers_of(data) == []
 
@@ -109,13 +107,6 @@ def _update(project: Path, capability: str, *, on: bool) -> None:
     )
     run("uv", "sync", "--quiet", cwd=project)
     commit(project, f"{capability} is {on}")
-
-
-def _wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def _seen(address: str) -> dict[str, list[dict[str, object]]]:

@@ -15,11 +15,10 @@ import httpx2
 import pytest
 
 from acceptance.accountant import FIRST, SECOND, Account, running_account
-from acceptance.databases import Postgres, data_folder, postgres
+from acceptance.databases import Postgres, data_folder, migrated
 from acceptance.services import KEY, running, service_with
 from answers import label
 from conftest import Install
-from projects import environment, python, run
 
 SERVICE = service_with("openai")
 PATH = "/v1/chat/completions"
@@ -40,10 +39,7 @@ def account() -> Iterator[Account]:
 
 @pytest.fixture
 def database(install: Install) -> Iterator[Postgres]:
-    with data_folder() as data, postgres(install(SERVICE), data) as database:
-        project = install(SERVICE)
-        url = {"DATABASE__URL": database.url}
-        run(python(project), "-m", "app", "migrate", cwd=data.parent, env=environment(**url))
+    with data_folder() as data, migrated(install(SERVICE), data) as database:
         yield database
 
 

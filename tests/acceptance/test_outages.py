@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from openai import OpenAI
 
-from acceptance.agents import wait
-from acceptance.databases import Postgres, data_folder, postgres
-from acceptance.services import Service, running, service_with
+from acceptance.databases import Postgres, data_folder, migrated
+from acceptance.services import Service, running, service_with, wait
 from answers import label
 from conftest import Install
-from projects import environment, python, request, run
+from projects import request
 
 SERVICE = service_with("openai")
 
@@ -30,14 +28,6 @@ def project(install: Install) -> Path:
     return install(SERVICE)
 
 
-@contextmanager
-def migrated(project: Path, data: Path) -> Iterator[Postgres]:
-    with postgres(project, data) as database:
-        env = environment(DATABASE__URL=database.url)
-        run(python(project), "-m", "app", "migrate", cwd=data.parent, env=env)
-        yield database
-
-
 @pytest.fixture
 def database(project: Path) -> Iterator[Postgres]:
     with data_folder() as data, migrated(project, data) as database:
@@ -46,7 +36,7 @@ def database(project: Path) -> Iterator[Postgres]:
 
 def call(service: Service, count: int) -> None:
     """Make calls, each of which is answered."""
-    client: OpenAI = service.client()
+    client = service.client()
     for number in range(count):
         asked = client.chat.completions.create(
             model="offline", messages=[{"role": "user", "content": f"Question {number}"}]
