@@ -145,7 +145,8 @@ def _service_error(error: Exception) -> ServiceError:
 
 def _field(invalid: dict[str, Any]) -> dict[str, str]:
     # A location starts with body, query or path; what was sent is not repeated.
-    location, message = ".".join(map(str, invalid["loc"][1:])), str(invalid["msg"])
+    location = ".".join(map(str, invalid["loc"][1:]))
+    message = str(invalid["msg"]).removeprefix("Value error, ")
     if invalid["type"] == "json_invalid":
         location, message = "body", f"not JSON, at character {location}"
     elif not location and isinstance(invalid.get("input"), bytes):

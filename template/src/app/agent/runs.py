@@ -28,7 +28,7 @@ from app.agent.store import (
     written_approvals,
 )
 from app.db.engine import Database
-from app.db.texts import Line, Text
+from app.db.texts import Line, NotBlank
 from app.workflows.queue import Queue
 
 from app.errors import (
@@ -53,7 +53,7 @@ class Conflict(ServiceError):
 class NewRun(BaseModel, extra="forbid"):
     """What is to be done. `research` plans, looks into several questions at once, and reports."""
 
-    input: Text = Field(pattern=r"\S", max_length=20_000)
+    input: NotBlank = Field(max_length=20_000)
     agent: Literal["assistant", "research"] = "assistant"
     conversation_id: Line | None = Field(None, description="What you call it; runs of one follow")
 

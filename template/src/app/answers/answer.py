@@ -4,7 +4,7 @@ They are fetched before the model is asked, so no connection to a database waits
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Annotated, Final
+from typing import Final
 
 from pydantic import BaseModel, Field
 from pydantic_ai import ModelRequest, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 from app.answers.citations import Reader
 from app.answers.settle import Answer, settle
 from app.answers.sources import fitting, put, refuse_long
-from app.db.texts import Text
+from app.db.texts import NotBlank
 from app.llm.calls import answering
 from app.llm.chat import Chat, ChatRequest
 from app.llm.failures import sendable
@@ -28,7 +28,7 @@ ANSWER: Final = "answer"
 class Question(BaseModel, extra="forbid", strict=True):
     """`filter` and `limit` choose the passages, `model` is one of `GET /v1/models`."""
 
-    question: Annotated[Text, Field(pattern=r"\S")]
+    question: NotBlank
     filter: Metadata | None = None
     limit: int = Field(8, ge=1, le=50)
     model: str | None = None

@@ -4,17 +4,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from app.texts import BLANK, not_blank, whole
+
 
 def _storable(text: str) -> str:
     if "\0" in text:
         raise ValueError("the character NUL cannot be stored: leave it out")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair cannot be stored: leave it out") from None
     return text
 
 
 _SCHEMA = Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
-Text = Annotated[str, AfterValidator(_storable), _SCHEMA]
-Line = Annotated[Text, Field(pattern=r"\S", max_length=500)]
+_NOT_BLANK_SCHEMA = Field(json_schema_extra={"pattern": rf"^[^\u0000]*[^\u0000{BLANK}][^\u0000]*$"})
+Text = Annotated[str, AfterValidator(whole), AfterValidator(_storable), _SCHEMA]
+NotBlank = Annotated[Text, AfterValidator(not_blank), _NOT_BLANK_SCHEMA]
+Line = Annotated[NotBlank, Field(max_length=500)]

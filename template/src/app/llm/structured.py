@@ -15,6 +15,8 @@ from app.llm.calls import Call, Calls, answering
 from app.llm.failures import sendable
 from app.llm.prompts import Prompt
 
+from app.texts import NotBlank
+
 T = TypeVar("T", bound=BaseModel)
 
 Outcome = Literal["ok", "truncated", "refused", "invalid"]
@@ -23,7 +25,7 @@ Outcome = Literal["ok", "truncated", "refused", "invalid"]
 class TextRequest(BaseModel, extra="forbid", strict=True):
     """A text to read. `model` is one of `GET /v1/models`; without it the configured one reads."""
 
-    text: str = Field(pattern=r"\S")
+    text: NotBlank
     model: str | None = None
 
 

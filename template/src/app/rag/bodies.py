@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 from pydantic_core import from_json
 
-from app.db.texts import Line, Text
+from app.db.texts import Line, NotBlank, Text
 
 
 def _decoded(given: Any) -> Any:
@@ -43,13 +43,13 @@ class UploadBody(BaseModel, extra="forbid"):
 class DocumentBody(UploadBody):
     """A document as text."""
 
-    text: Annotated[Text, Field(pattern=r"\S")]
+    text: NotBlank
     media_type: Literal["text/markdown", "text/plain", "text/html"] = "text/markdown"
 
 
 class SearchBody(BaseModel, extra="forbid"):
     """A question, or words that stand in the documents."""
 
-    query: Annotated[Text, Field(pattern=r"\S", max_length=4_000)]
+    query: NotBlank = Field(max_length=4_000)
     limit: int = Field(8, ge=1, le=50)
     filter: Metadata | None = Field(None, description="Metadata that the document has to have")
