@@ -75,6 +75,27 @@ async def test_nothing_is_left_of_a_transaction_that_was_cancelled(things: Datab
     assert await count(things) == 0
 
 
+async def test_a_snapshot_sees_nothing_of_what_comes_later(things: Database) -> None:
+    counted = text("SELECT count(*) FROM things")
+    async with things.begin(snapshot=True) as connection:
+        before = await connection.scalar(counted)
+        async with things.begin() as other:
+            await other.execute(ADD)
+        assert await connection.scalar(counted) == before == 0
+    assert await count(things) == 1
+
+
+async def test_a_connection_has_no_snapshot_any_more_once_it_is_given_back(
+    fresh_database: str,
+) -> None:
+    settings = DatabaseSettings(url=SecretStr(fresh_database), pool_size=1)
+    async with open_database(settings) as database:
+        for snapshot, isolation in ((True, "repeatable read"), (False, "read committed")):
+            async with database.begin(snapshot=snapshot) as connection:
+                shown = await connection.scalar(text("SHOW transaction_isolation"))
+            assert shown == isolation
+
+
 async def test_a_server_that_is_away_is_a_503_that_says_when_to_try_again(nowhere: str) -> None:
     async with open_database(DatabaseSettings(url=SecretStr(nowhere))) as database:
         with pytest.raises(Unavailable) as refused:

@@ -148,6 +148,15 @@ async def test_a_word_that_too_many_passages_hold_is_left_to_the_meaning(library
         assert [passage for passage in await search(rag, "home") if passage.words] == []
 
 
+async def test_a_word_that_nothing_is_known_of_counts_as_a_rare_one(library: str) -> None:
+    async with open_rag(library, ranked_chunks=2) as rag:
+        unheard = [f"unheard{number}" for number in range(12)]
+        found = await search(rag, " ".join([*unheard[:4], "garage"]))
+        assert [passage.title for passage in found if passage.words] == ["Car"]
+        found = await search(rag, " ".join([*unheard, "garage"]))
+        assert [passage for passage in found if passage.words] == []
+
+
 async def test_everybody_finds_only_their_own(rag: Rag) -> None:
     assert {passage.title for passage in await search(rag, "puppy", "bob", limit=50)} == {"Bob's"}
     assert "Bob's" not in {passage.title for passage in await search(rag, "puppy", limit=50)}

@@ -37,12 +37,15 @@ class Database:
         self._is_current = False
 
     @asynccontextmanager
-    async def begin(self) -> AsyncGenerator[AsyncConnection]:
+    async def begin(self, *, snapshot: bool = False) -> AsyncGenerator[AsyncConnection]:
         """Begin a transaction: committed in the end, or rolled back where the body raises.
 
+        In a `snapshot` all statements see what was there when the first one began.
         Raises `Unavailable` where there is no database, or no free connection in time.
         """
         engine = await self._open()
+        if snapshot:
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
         try:
             async with engine.begin() as connection:
                 yield connection

@@ -91,9 +91,8 @@ class Retriever:
             "limit": limit,
             "candidates": max(settings.candidates, limit),
         }
-        async with self._database.begin() as connection:
-            # One state of the index, also where another generation takes its place meanwhile.
-            await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        # One state of the index, also where another generation takes its place meanwhile.
+        async with self._database.begin(snapshot=True) as connection:
             generation = await self._index.find(connection)
             if generation is None:
                 return []
@@ -167,18 +166,19 @@ _FEW: Final = 4_000
 # read. It is read in order, which is forbidden where a filter keeps few: it would be searched in
 # vain, and reading all that is kept is exact.
 _PREPARE = """
-    WITH statistics AS (
-        SELECT lexeme, frequency * (
-            SELECT reltuples FROM pg_class WHERE oid = CAST('rag.chunks' AS regclass)) AS chunks
-        FROM pg_stats, unnest(CAST(CAST(most_common_elems AS text) AS text[]),
-            most_common_elem_freqs) AS element (lexeme, frequency)
-        WHERE schemaname = 'rag' AND tablename = 'chunks' AND attname = 'words'
+    WITH statistics AS MATERIALIZED (
+        SELECT CAST(CAST(most_common_elems AS text) AS text[]) AS common, shares,
+            reltuples AS chunks,
+            least(reltuples * shares[cardinality(shares) - 1], :ranked_chunks) / 4 AS missing
+        FROM pg_class, pg_stats, LATERAL (SELECT most_common_elem_freqs) AS found (shares)
+        WHERE pg_class.oid = CAST('rag.chunks' AS regclass) AND schemaname = 'rag'
+            AND tablename = 'chunks' AND attname = 'words' AND most_common_elems IS NOT NULL
     ),
     lexemes AS (
         SELECT lexeme, coalesce(
-            chunks, (SELECT min(least(chunks, :ranked_chunks)) / 4 FROM statistics), 0) AS chunks
+            chunks * shares[array_position(common, lexeme)], missing, 0) AS chunks
         FROM unnest(tsvector_to_array(to_tsvector(CAST(:language AS regconfig), :query))) AS lexeme
-        LEFT JOIN statistics USING (lexeme)
+        LEFT JOIN statistics ON true
     ),
     rarest AS (
         SELECT lexeme, sum(chunks) OVER (ORDER BY chunks, lexeme) AS chunks FROM lexemes
