@@ -119,7 +119,7 @@ def test_a_stream_without_an_answer_is_done_without_text(serve: Serve) -> None:
 @pytest.mark.parametrize("body", [ASKED, STREAMED])
 def test_the_documents_of_whoever_has_the_key_are_searched(serve: Serve, body: Any) -> None:
     retriever = FakeRetriever(passages(RETURNS))
-    serve(retriever=retriever).post(PATH, json={**body, "filter": {"a": 1}, "limit": 2})
+    serve(retriever=retriever).post(PATH, json={**body, "filter": {"a": 1}, "limit": 2.0})
     assert retriever.asked == [("alice", ASKED["question"], 2, {"a": 1})]
 
 

@@ -1,12 +1,13 @@
 """What clients may send: what can be stored, and be found again as it was."""
 
 import json
+import re
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from app.rag.bodies import DocumentBody, SearchBody, UploadBody
+from app.rag.bodies import DocumentBody, Metadata, SearchBody, UploadBody
 
 LONG = "x" * 1_001
 WRONG_METADATA = {
@@ -40,6 +41,15 @@ def test_metadata_that_cannot_be_stored_are_refused(metadata: Any) -> None:
 def test_a_filter_is_refused_like_metadata(metadata: Any) -> None:
     with pytest.raises(ValidationError, match="filter"):
         SearchBody(query="dogs", filter=metadata)
+
+
+def test_the_schema_says_which_names_metadata_may_have() -> None:
+    schema = TypeAdapter(Metadata).json_schema()
+    [pattern] = schema["patternProperties"]
+    assert re.search(pattern, "kind of animal")
+    assert not re.search(pattern, " ")
+    assert schema["additionalProperties"] is False
+    assert schema["propertyNames"] == {"maxLength": 500}
 
 
 def test_metadata_keep_their_types() -> None:

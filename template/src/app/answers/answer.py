@@ -30,7 +30,8 @@ class Question(BaseModel, extra="forbid", strict=True):
 
     question: NotBlank
     filter: Metadata | None = None
-    limit: int = Field(8, ge=1, le=50)
+    # 8.0 is an integer in JSON.
+    limit: int = Field(8, ge=1, le=50, strict=False)
     model: str | None = None
 
 

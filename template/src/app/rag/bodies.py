@@ -28,7 +28,12 @@ Scalar = (
 )
 Metadata = Annotated[
     dict[Line, Scalar | Annotated[list[Scalar], Field(max_length=100)]],
-    Field(max_length=50, description="Flat: names, and values or lists of them to filter by"),
+    Field(
+        max_length=50,
+        description="Flat: names, and values or lists of them to filter by",
+        # The schema says what a name may be like, and would allow any other besides.
+        json_schema_extra={"additionalProperties": False},
+    ),
 ]
 
 
