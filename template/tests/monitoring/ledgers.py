@@ -34,10 +34,10 @@ class Fragile(Database):
     is_away = False
 
     @asynccontextmanager
-    async def begin(self) -> AsyncGenerator[AsyncConnection]:
+    async def begin(self, *, snapshot: bool = False) -> AsyncGenerator[AsyncConnection]:
         if self.is_away:
             raise Unavailable("The database cannot be used: it is away.")
-        async with super().begin() as connection:
+        async with super().begin(snapshot=snapshot) as connection:
             yield connection
 
 

@@ -66,7 +66,7 @@ async def test_work_is_done_also_where_nobody_can_say_who_asked_for_it(
     await add(database, queue, "one", "a")
 
     class Away(Database):
-        def begin(self) -> Any:
+        def begin(self, *, snapshot: bool = False) -> Any:
             raise Unavailable("The database cannot be used.")
 
     away = Away(DatabaseSettings(), 1)
