@@ -456,6 +456,8 @@ def test_the_keyboard_is_enough(open_page: Open) -> None:
     expect(card(page).get_by_role("button", name="Approve")).to_be_focused()
     page.keyboard.press("Enter")
     expect(answer(page)).to_contain_text("calculator returned 42")
+    # The answer is there a moment before the run has ended, and only then can it be rated.
+    expect(run(page).get_by_role("group", name="Rate it")).to_be_visible()
     expect(steps(page).nth(1)).to_be_focused()
     # The call that was approved.
     page.keyboard.press("Tab")
