@@ -90,7 +90,7 @@ def test_the_command_does_a_run(capsys: Printed) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        ([" "], 1, "input: Value error, a blank text"),
+        ([" "], 1, "input: a blank text"),
         (["--agent", "another", "a"], 2, "invalid choice"),
         ([], 2, "required"),
     ],

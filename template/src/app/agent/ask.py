@@ -87,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         approves = (lambda question: True) if options.yes else _asked
         sys.exit(asyncio.run(open_and_do(new, options.principal, approves)))
     except ValidationError as error:
-        parser.exit(1, "".join(f"{e['loc'][0]}: {e['msg']}\n" for e in error.errors()))
+        found = [(e["loc"][0], e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        parser.exit(1, "".join(f"{field}: {message}\n" for field, message in found))
     except (ServiceError, ValueError) as error:
         parser.exit(1, f"{error.detail if isinstance(error, ServiceError) else error}\n")
     except EOFError:
