@@ -90,6 +90,22 @@ async def test_what_is_queued_runs_with_its_arguments(database: Database, queue:
     assert sorted(work.noted) == ["first a", "first b", "second a", "second b"]
 
 
+async def test_what_nobody_waits_for_is_looked_for_less_often(
+    database: Database, queue: Queue
+) -> None:
+    work, rare = Work(), Work()
+    async with database.begin() as connection:
+        await queue.add(connection, "rare", "rare", "r")
+    both = [Workflow("work", work.run), Workflow("rare", rare.run, poll_factor=100_000)]
+    async with Worker(database, EAGER, both).working():
+        for name in "abc":
+            work.begun.clear()
+            await add(database, queue, name, name)
+            async with asyncio.timeout(20):
+                await work.begun.wait()
+    assert rare.noted == []
+
+
 async def test_what_a_stopped_worker_breaks_off_goes_on_after_its_last_step(
     database: Database, queue: Queue
 ) -> None:

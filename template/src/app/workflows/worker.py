@@ -35,12 +35,15 @@ _PAUSE_SECONDS = 2.0
 class Workflow:
     """What is run for each entry of the queue `name`; it may be broken off and begun again.
 
-    With `partition_concurrency` each entry is in a partition, of which so many run at once.
+    With `partition_concurrency` each entry is in a partition, of which so many run at once. What
+    nobody waits for is looked for less often, every `poll_seconds` of the settings `poll_factor`
+    times: looking is most of what a process costs that has nothing to do.
     """
 
     name: str
     run: Run
     partition_concurrency: int | None = None
+    poll_factor: int = 1
 
 
 class Worker:
@@ -103,7 +106,7 @@ class Worker:
                         workflow.name,
                         worker_concurrency=self._settings.concurrency,
                         partition_concurrency=workflow.partition_concurrency,
-                        polling_interval_sec=self._settings.poll_seconds,
+                        polling_interval_sec=self._settings.poll_seconds * workflow.poll_factor,
                         on_conflict="always_update",
                     )
                 self._problem = None
