@@ -1,7 +1,9 @@
 """What it costs that a service watches itself and keeps a ledger, beside one that does neither.
 
-Both are asked in turn, fifty streams at once, on the same stub; medians. Streams of two lengths
-tell what each token costs from what a call costs besides. The time of Postgres is not counted.
+Both are asked in turn, fifty streams at once, on the same stub. Streams of two lengths tell what
+each token costs from what a call costs besides. What is more is the median over short rounds, each
+of which compares what was measured within the same half a minute. The time of Postgres is not
+counted.
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ class Cost(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--streams", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--streams", type=int, default=100)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         projects = {
@@ -53,8 +55,8 @@ def main() -> None:
         report(measure(projects, options.rounds, options.streams))
 
 
-def measure(projects: dict[str, Path], rounds: int, streams: int) -> dict[str, Cost]:
-    seen: dict[tuple[str, int], list[float]] = {}
+def measure(projects: dict[str, Path], rounds: int, streams: int) -> list[dict[str, Cost]]:
+    measured = []
     first, second = cores()
     for name, project in projects.items():
         python = install(project)
@@ -64,8 +66,8 @@ def measure(projects: dict[str, Path], rounds: int, streams: int) -> dict[str, C
     with ExitStack() as stack:
         stubs = {length: free_port() for length in (SHORT, LONG)}
         servers = {}
-        for name, project in projects.items():
-            for length, stub in stubs.items():
+        for length, stub in stubs.items():
+            for name, project in projects.items():
                 python, port = project / ".venv/bin/python", free_port()
                 if name == "without":
                     command: list[str | Path] = [*second, "env", f"STREAM_TOKENS={length}"]
@@ -84,14 +86,16 @@ def measure(projects: dict[str, Path], rounds: int, streams: int) -> dict[str, C
         load = projects["without"] / ".venv/bin/python"
         # The first round only warms up.
         for number in range(rounds + 1):
+            taken: dict[tuple[str, int], float] = {}
             for (name, length), (pid, port) in servers.items():
                 before = cpu_seconds(pid)
                 command = [*second, "env", f"STREAM_TOKENS={length}", load, HERE / "load.py"]
                 subprocess.check_output([*command, str(port), KEY, str(streams)], env=bare())
-                if number:
-                    taken = 1000 * (cpu_seconds(pid) - before) / streams
-                    seen.setdefault((name, length), []).append(taken)
-    return {name: cost(median(seen[name, SHORT]), median(seen[name, LONG])) for name in projects}
+                taken[name, length] = 1000 * (cpu_seconds(pid) - before) / streams
+            if number:
+                costs = {name: cost(taken[name, SHORT], taken[name, LONG]) for name in projects}
+                measured.append(costs)
+    return measured
 
 
 def cost(short: float, long: float) -> Cost:
@@ -99,10 +103,13 @@ def cost(short: float, long: float) -> Cost:
     return Cost(short - SHORT * token, token)
 
 
-def report(costs: dict[str, Cost]) -> None:
-    rows = [[name, f"{c.call:.2f}", f"{c.token:.3f}", "", ""] for name, c in costs.items()]
-    call = costs["with"].call - costs["without"].call
-    token = costs["with"].token / costs["without"].token - 1
+def report(rounds: list[dict[str, Cost]]) -> None:
+    rows = []
+    for name in rounds[0]:
+        calls, tokens = zip(*(costs[name] for costs in rounds), strict=True)
+        rows.append([name, f"{median(calls):.2f}", f"{median(tokens):.3f}", "", ""])
+    call = median(costs["with"].call - costs["without"].call for costs in rounds)
+    token = median(costs["with"].token / costs["without"].token for costs in rounds) - 1
     rows.append(["a call more", f"{call:.2f}", "", "≤ 5 ms", verdict(call, MOST_MS_A_CALL)])
     judged = verdict(token, MOST_SHARE_OF_A_TOKEN)
     rows.append(["a token more", "", f"{token:+.0%}", "≤ 10 %", judged])
