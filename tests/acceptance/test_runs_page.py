@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Request, expect
 from playwright.sync_api import Route as WebRoute
 from stubs import Reply, Stub
 
@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group(label(ANSWERS))]
 TASK = "What is 6*7? Notify the team."
 HOSTILE = "<img src=x onerror=window.hacked=1>\u202e<script>window.hacked = 2</script>"
 EVENTS = "**/v1/runs/*/events"
+LOOK = "**/v1/runs/*"
 
 asks_the_stub = pytest.mark.parametrize("service", ["stub"], indirect=True)
 
@@ -238,7 +239,11 @@ def test_another_tab_finds_the_run_in_the_list(open_page: Open) -> None:
 
 def test_a_decision_that_comes_too_late_says_so(open_page: Open, api: httpx2.Client) -> None:
     page = open_page(at=AT, failing=[409])
+    decided: list[Request] = []
+    page.on("request", lambda asked: decided.append(asked) if "/approvals/" in asked.url else None)
+    # Before it decides, the page hears of nothing that comes after the question.
     page.route(EVENTS, only_the_first_time())
+    page.route(LOOK, lambda route: route.continue_() if decided else None)
     begin(page, "Notify me.")
     expect(card(page)).to_be_visible()
     waiting = api.get("/runs").json()["runs"][0]
