@@ -41,7 +41,7 @@ class Drift:
         monitoring: Monitoring,
         settings: LLMMonitoringSettings,
     ) -> None:
-        self.workflow = Workflow(DRIFT, self._run, poll_factor=50)
+        self.workflow = Workflow(DRIFT, self._run, poll_factor=25)
         self._database = database
         self._queue = queue
         self._settings = settings
