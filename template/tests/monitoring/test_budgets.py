@@ -42,6 +42,19 @@ async def test_what_is_reserved_is_given_back_for_what_it_cost(
         assert await books.spent() == {"": USD("0.5"), "alice": USD("0.5")}
 
 
+async def test_what_a_call_reserved_that_has_ended_is_there_for_the_next(
+    database: Fragile, monitor: Monitor, noted: Noted
+) -> None:
+    books = Books(database, monitor, daily_budget_usd=10)
+    async with books.ledger.writing():
+        for _ in range(4):
+            begun = call()
+            await books.budgets.reserve(begun, USD(8))
+            books.ledger.put(ended(begun, "0.5"))
+    assert await books.spent() == {"": USD(2), "alice": USD(2)}
+    assert noted.sums(names.BUDGET_REFUSED, "") == {}
+
+
 @pytest.mark.parametrize(
     ("budgets", "whose"),
     [

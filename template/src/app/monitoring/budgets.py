@@ -32,7 +32,10 @@ _log = structlog.stdlib.get_logger("app.monitoring")
 
 
 class OverBudget(TooManyRequests):
+    """`may_pass` where it is only what calls have reserved, and they will hardly need it."""
+
     code = "budget_exceeded"
+    may_pass = False
 
 
 class Budgets:
@@ -69,6 +72,23 @@ class Budgets:
 
         Without a budget that it counts for nothing is done.
         """
+        refusal = await self._refused(call, usd)
+        if refusal and refusal.may_pass and not self._ledger.is_away:
+            # Calls that have ended here hold what they reserved until their rows are written.
+            await self._ledger.flush()
+            refusal = await self._refused(call, usd)
+        if refusal:
+            self._metrics.refused.add(1)
+            raise refusal
+
+    async def _refused(self, call: Call, usd: Decimal) -> OverBudget | None:
+        try:
+            await self._reserve(call, usd)
+        except OverBudget as refusal:
+            return refusal
+        return None
+
+    async def _reserve(self, call: Call, usd: Decimal) -> None:
         if not (limits := self._limits_of(call.principal)):
             return
         day = call.started_at.date()
@@ -133,13 +153,13 @@ class Budgets:
         return beyond
 
     def _refusal(self, whose: str, unspent: Decimal, usd: Decimal) -> OverBudget:
-        self._metrics.refused.add(1)
         limit = self._limits[whose]
         mine = f"Your budget of {limit} USD" if whose else "This service's budget"
         if unspent >= usd:
-            # What other calls have reserved they will hardly need.
             why = "is reserved by calls that go on: try again in a few seconds."
-            return OverBudget(f"{mine} for today {why}", headers={"Retry-After": "3"})
+            refusal = OverBudget(f"{mine} for today {why}", headers={"Retry-After": "3"})
+            refusal.may_pass = True
+            return refusal
         why = "has not as much left as this call may cost: ask for a shorter answer, or wait until"
         if unspent <= 0:
             why = "is used up: wait until"
