@@ -143,10 +143,15 @@ def _service_error(error: Exception) -> ServiceError:
     raise error
 
 
+def message_of(invalid: Mapping[str, object]) -> str:
+    """Return what pydantic says is wrong; where a validator raised `ValueError`, in its words."""
+    return str(invalid["msg"]).removeprefix("Value error, ")
+
+
 def _field(invalid: dict[str, Any]) -> dict[str, str]:
     # A location starts with body, query or path; what was sent is not repeated.
     location = ".".join(map(str, invalid["loc"][1:]))
-    message = str(invalid["msg"]).removeprefix("Value error, ")
+    message = message_of(invalid)
     if invalid["type"] == "json_invalid":
         location, message = "body", f"not JSON, at character {location}"
     elif not location and isinstance(invalid.get("input"), bytes):

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError as UnreadableError
 
+from app.errors import message_of
+
 
 class SettingsError(ValueError):
     """The settings are unusable; the text names each that is wrong and what to do."""
@@ -68,7 +70,7 @@ def _sentence(error: ErrorDetails, known: list[str]) -> str:
     name = "__".join(map(str, error["loc"])).upper()
     if error["type"] == "extra_forbidden":
         return _unknown(name, known)
-    reason = error["msg"].removeprefix("Value error, ")
+    reason = message_of(error)
     return f"{name}: {reason}" if name else reason
 
 

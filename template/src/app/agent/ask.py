@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from app.agent.runs import Decision, NewRun, Runs
 from app.agent.store import Event
 
-from app.errors import ServiceError
+from app.errors import ServiceError, message_of
 from app.resources import open_resources
 from app.settings import load_settings
 from app.telemetry import configure_logs
@@ -87,8 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         approves = (lambda question: True) if options.yes else _asked
         sys.exit(asyncio.run(open_and_do(new, options.principal, approves)))
     except ValidationError as error:
-        found = [(e["loc"][0], e["msg"].removeprefix("Value error, ")) for e in error.errors()]
-        parser.exit(1, "".join(f"{field}: {message}\n" for field, message in found))
+        parser.exit(1, "".join(f"{e['loc'][0]}: {message_of(e)}\n" for e in error.errors()))
     except (ServiceError, ValueError) as error:
         parser.exit(1, f"{error.detail if isinstance(error, ServiceError) else error}\n")
     except EOFError:

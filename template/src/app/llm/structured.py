@@ -15,6 +15,7 @@ from app.llm.calls import Call, Calls, answering
 from app.llm.failures import sendable
 from app.llm.prompts import Prompt
 
+from app.errors import message_of
 from app.texts import NotBlank
 
 T = TypeVar("T", bound=BaseModel)
@@ -125,8 +126,5 @@ def _faults(error: BaseException | None) -> str:
         if error is None:
             return "The model gave no data."
         error = error.__cause__
-    found = [
-        (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))
-        for e in error.errors()
-    ]
+    found = [(".".join(map(str, e["loc"])), message_of(e)) for e in error.errors()]
     return "; ".join(f"{field}: {message}" if field else message for field, message in found)
